@@ -1,0 +1,199 @@
+"""Working on the tasks of a stage: at least once, stoppable, and with a reason for every failure.
+
+A task ends in one of five ways:
+
+==================  ====================================================================
+done                its outcome is published, then the message is acknowledged
+job ended meanwhile the work is cancelled and the message acknowledged; nobody waits for it
+may pass            the message is delivered again after a while
+cannot pass         a failed outcome is published and the task put among the dead letters
+process stops       the message is given back at once, for another worker
+==================  ====================================================================
+
+A killed process settles nothing; its messages are delivered again once ``ack_wait_s`` has passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from nats.aio.msg import Msg
+from opentelemetry.trace import SpanKind
+
+from kinemesh import errors
+from kinemesh.bus.connection import Bus
+from kinemesh.bus.consume import backoff, consume
+from kinemesh.bus.events import TERMINAL, job_event, last_state, publish_event
+from kinemesh.bus.topology import (
+    Consumer,
+    dead_letter_subject,
+    event_subject,
+    outcome_subject,
+    progress_subject,
+    stage_consumer,
+)
+from kinemesh.event.v1 import event_pb2
+from kinemesh.serving.status import as_error, to_failure
+from kinemesh.task.v1 import task_pb2
+from kinemesh.telemetry.metrics import FAILURES, TASK_FRAMES, TASK_SECONDS, TASKS_IN_HAND
+from kinemesh.telemetry.tracing import span
+
+_REPORT_INTERVAL_S = 0.4
+_FRAMES_PER_EVENT = 30
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class TaskContext:
+    """What a handler may say while it works."""
+
+    bus: Bus
+    task: task_pb2.Task
+    _reported_at: float = field(default=0.0)
+
+    async def report(self, fraction: float) -> None:
+        """Say how far the task is, 0 to 1; said too often it is not sent."""
+        now = time.monotonic()
+        if now - self._reported_at < _REPORT_INTERVAL_S:
+            return
+        self._reported_at = now
+        task = self.task
+        message = task_pb2.TaskProgress(
+            task_id=task.task_id, job_id=task.job_id, stage=task.stage, fraction=min(max(fraction, 0.0), 1.0)
+        )
+        await self.bus.notify(progress_subject(task.job_id), message)
+
+    async def publish_frames(self, camera: str, frames: Sequence[event_pb2.FrameResult]) -> None:
+        """Append results to the job's events; said again after a crash they are dropped by their ids."""
+        for start in range(0, len(frames), _FRAMES_PER_EVENT):
+            batch = frames[start : start + _FRAMES_PER_EVENT]
+            event = job_event(self.task.job_id, frames=event_pb2.FramesReady(camera=camera, frames=batch))
+            await publish_event(self.bus, event, f"{self.task.task_id}.frames.{batch[0].frame_index}")
+
+
+Handle = Callable[[task_pb2.Task, TaskContext], Awaitable[task_pb2.TaskDone]]
+"""Does a task. May be cancelled at any await, and leaves nothing running then."""
+
+InHand = dict[str, set[asyncio.Task[task_pb2.TaskDone]]]
+
+
+async def work(
+    bus: Bus, handlers: Iterable[tuple[str, Handle, int]], stop: asyncio.Event, *, drain_s: float = 5.0
+) -> None:
+    """Work on stages until ``stop`` is set; ``handlers`` are ``(stage, handle, slots)``.
+
+    After ``stop``, work in hand has ``drain_s`` seconds to end before it is given back.
+    """
+    in_hand: InHand = {}
+
+    async def on_state(message: Msg) -> None:
+        event = event_pb2.JobEvent.FromString(message.data)
+        if event.state.state in TERMINAL:
+            for running in in_hand.get(event.job_id, ()):
+                running.cancel("job ended")
+
+    watching = await bus.client.subscribe(event_subject("*", "state"), cb=on_state)
+    drained = asyncio.create_task(_drain(in_hand, stop, drain_s))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for stage, handle, slots in handlers:
+                consumer = stage_consumer(stage)
+                group.create_task(
+                    consume(bus, consumer, _settler(bus, consumer, handle, in_hand, stop), stop, slots=slots)
+                )
+    finally:
+        drained.cancel()
+        with contextlib.suppress(Exception):
+            await watching.unsubscribe()
+
+
+async def _drain(in_hand: InHand, stop: asyncio.Event, drain_s: float) -> None:
+    await stop.wait()
+    await asyncio.sleep(drain_s)
+    for running in [task for tasks in in_hand.values() for task in tasks]:
+        running.cancel("process stops")
+
+
+def _settler(
+    bus: Bus, consumer: Consumer, handle: Handle, in_hand: InHand, stop: asyncio.Event
+) -> Callable[[Msg], Awaitable[None]]:
+    async def settle(message: Msg) -> None:
+        task = task_pb2.Task.FromString(message.data)
+        with (
+            structlog.contextvars.bound_contextvars(job_id=task.job_id, task_id=task.task_id),
+            span(f"task {task.stage}", SpanKind.CONSUMER, parent=message.headers or {}, task_id=task.task_id),
+        ):
+            state = await last_state(bus, task.job_id)
+            if state is None or state in TERMINAL:
+                _log.info("task of an ended job", state=state)
+                await message.ack()
+                return
+            started = time.perf_counter()
+            with TASKS_IN_HAND.labels(task.stage).track_inprogress():
+                ending = await _do(bus, consumer, message, task, handle, in_hand, stop)
+            seconds = time.perf_counter() - started
+            TASK_SECONDS.labels(task.stage, ending).observe(seconds)
+            _log.info("task ended", stage=task.stage, ending=ending, seconds=round(seconds, 3))
+
+    return settle
+
+
+async def _do(
+    bus: Bus,
+    consumer: Consumer,
+    message: Msg,
+    task: task_pb2.Task,
+    handle: Handle,
+    in_hand: InHand,
+    stop: asyncio.Event,
+) -> str:
+    running: asyncio.Task[task_pb2.TaskDone] = asyncio.ensure_future(handle(task, TaskContext(bus, task)))  # type: ignore[arg-type]
+    in_hand.setdefault(task.job_id, set()).add(running)
+    try:
+        done = await running
+    except asyncio.CancelledError:
+        if stop.is_set():
+            await message.nak()
+            return "given back"
+        await message.ack()
+        return "job ended"
+    except Exception as error:  # noqa: BLE001 - every failure becomes an outcome with a reason
+        return await _fail(bus, consumer, message, task, error)
+    finally:
+        in_hand[task.job_id].discard(running)
+        if not in_hand[task.job_id]:
+            del in_hand[task.job_id]
+    TASK_FRAMES.labels(task.stage).inc(done.frames)
+    await _publish_outcome(bus, task, done=done)
+    await message.ack()
+    return "done"
+
+
+async def _fail(bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task, error: Exception) -> str:
+    visible = as_error(error)
+    FAILURES.labels(visible.reason).inc()
+    last = message.metadata.num_delivered >= consumer.max_deliver
+    _log.warning("task failed", reason=visible.reason, delivery=message.metadata.num_delivered, exc_info=error)
+    if visible.retryable and not last:
+        await message.nak(delay=backoff(consumer, message))
+        return "retried"
+    await bury(bus, task, visible)
+    await message.ack()
+    return "failed"
+
+
+async def bury(bus: Bus, task: task_pb2.Task, error: errors.KinemeshError) -> None:
+    """Put a task among the dead letters and tell the conductor why."""
+    await bus.publish(dead_letter_subject(task.stage), task, f"{task.task_id}.dead")
+    await _publish_outcome(bus, task, failed=to_failure(error))
+
+
+async def _publish_outcome(bus: Bus, task: task_pb2.Task, **ending: object) -> None:
+    outcome = task_pb2.TaskOutcome(task_id=task.task_id, job_id=task.job_id, stage=task.stage, **ending)  # type: ignore[arg-type]
+    await bus.publish(outcome_subject(task.job_id), outcome, f"{task.task_id}.{next(iter(ending))}")

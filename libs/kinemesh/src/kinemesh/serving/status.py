@@ -1,0 +1,89 @@
+"""Errors as google.rpc.Status with ErrorInfo, there and back again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from kinemesh import errors
+from kinemesh.common.v1 import common_pb2
+
+DOMAIN = "kinemesh"
+_STATUS_KEY = "grpc-status-details-bin"
+
+# The kinds that share a gRPC code are told apart by their REST status, which travels in the metadata.
+_HTTP_KEY = "http_status"
+_KINDS: tuple[type[errors.KinemeshError], ...] = (
+    errors.InvalidArgument,
+    errors.OutOfRange,
+    errors.Unauthenticated,
+    errors.PermissionDenied,
+    errors.NotFound,
+    errors.AlreadyExists,
+    errors.FailedPrecondition,
+    errors.Aborted,
+    errors.TooLarge,
+    errors.UnsupportedMedia,
+    errors.ResourceExhausted,
+    errors.Cancelled,
+    errors.Internal,
+    errors.Unimplemented,
+    errors.Unavailable,
+    errors.DeadlineExceeded,
+)
+
+
+def as_error(error: BaseException) -> errors.KinemeshError:
+    """The error that a caller may see: itself if it has a reason, else INTERNAL without any detail."""
+    if isinstance(error, errors.KinemeshError):
+        return error
+    if isinstance(error, TimeoutError):
+        return errors.DeadlineExceeded("DEADLINE_EXCEEDED", "The work took longer than its deadline.")
+    return errors.Internal("INTERNAL", "Something went wrong inside; the log has the details.")
+
+
+def to_status(error: errors.KinemeshError) -> status_pb2.Status:
+    """Describe an error as google.rpc.Status with one ErrorInfo."""
+    info = error_details_pb2.ErrorInfo(
+        reason=error.reason, domain=DOMAIN, metadata={**error.metadata, _HTTP_KEY: str(error.http_status)}
+    )
+    detail = any_pb2.Any()
+    detail.Pack(info)
+    return status_pb2.Status(code=code_pb2.Code.Value(error.code), message=error.message, details=[detail])
+
+
+async def abort(context: Any, error: errors.KinemeshError) -> None:
+    """End a call with an error that carries ErrorInfo."""
+    await context.abort_with_status(rpc_status.to_status(to_status(error)))
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.KinemeshError:
+    """Rebuild the error that a server described; an undescribed one keeps its code and gets a reason."""
+    code = error.code().name
+    trailing: Any = error.trailing_metadata()
+    for key, value in trailing or ():
+        if key == _STATUS_KEY:
+            status = status_pb2.Status.FromString(value if isinstance(value, bytes) else value.encode())
+            for detail in status.details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info):
+                    metadata = dict(info.metadata)
+                    http_status = int(metadata.pop(_HTTP_KEY, "0"))
+                    return _kind(code, http_status)(info.reason, status.message, **metadata)
+    message = "The service cannot be reached." if code == "UNAVAILABLE" else f"The call ended with {code}."
+    return _kind(code, 0)(code, message)
+
+
+def _kind(code: str, http_status: int) -> type[errors.KinemeshError]:
+    same_code = [kind for kind in _KINDS if kind.code == code]
+    exact = [kind for kind in same_code if kind.http_status == http_status]
+    return (exact or same_code or [errors.Internal])[0]
+
+
+def to_failure(error: errors.KinemeshError) -> common_pb2.Failure:
+    """The same facts as a message, for jobs and assets that remember why they failed."""
+    return common_pb2.Failure(reason=error.reason, message=error.message, metadata=error.metadata, code=error.code)

@@ -1,0 +1,88 @@
+"""Settings that every service has; read once from the environment, frozen, and safe to print.
+
+A service's ``settings.py`` declares one subclass of :class:`ServiceSettings`. Variables are named
+``KINEMESH_<FIELD>`` and ``KINEMESH_<GROUP>__<FIELD>``. Secrets are ``SecretStr`` and print as stars.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Group(BaseModel):
+    """A group of settings, frozen, that refuses names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class GrpcSettings(Group):
+    """Where the service listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535, description="0 takes a free port")
+    max_message_mb: int = Field(default=32, ge=1, le=512)
+
+
+class MetricsSettings(Group):
+    """Where Prometheus finds the service; port 0 serves no metrics."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+
+
+class LogSettings(Group):
+    """How much is logged, and whether for machines or for a terminal."""
+
+    level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    json_lines: bool = True
+
+
+class TracingSettings(Group):
+    """Where spans go, as an OTLP/gRPC address; empty keeps none."""
+
+    otlp_endpoint: str = ""
+
+
+class NatsSettings(Group):
+    """The broker."""
+
+    url: str = "nats://127.0.0.1:4222"
+    timeout_s: float = Field(default=5.0, gt=0, le=60)
+    replicas: int = Field(default=1, ge=1, le=5)
+
+
+class ServiceSettings(BaseSettings):
+    """What all services read."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KINEMESH_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    grpc: GrpcSettings = GrpcSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
+    nats: NatsSettings = NatsSettings()
+    drain_s: float = Field(default=5.0, ge=0, le=300, description="grace for work in hand after SIGTERM")
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def load(kind: type[S]) -> S:
+    """Read settings from the environment; exits with status 2 and one line a field when they are wrong."""
+    try:
+        return kind()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = "KINEMESH_" + "__".join(str(part) for part in problem["loc"]).upper()
+            sys.stderr.write(f"{name}: {problem['msg']}\n")
+        sys.exit(2)

@@ -1,0 +1,48 @@
+"""Traces that cross gRPC metadata, NATS headers and Triton requests, in W3C trace context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import propagate, trace
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind
+
+from kinemesh.settings import TracingSettings
+
+
+def configure_tracing(service: str, settings: TracingSettings) -> Callable[[], None]:
+    """Export spans if an endpoint is set; returns what to call before the process ends."""
+    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: f"kinemesh-{service}"}))
+    if settings.otlp_endpoint:
+        # Imported here: the exporter costs start-up time that most runs do not need.
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=True, timeout=5)
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+    trace.set_tracer_provider(provider)
+    return provider.shutdown
+
+
+def trace_headers() -> dict[str, str]:
+    """The current trace context as headers, to be sent along with a message or call."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers
+
+
+@contextmanager
+def span(
+    name: str,
+    kind: SpanKind = SpanKind.INTERNAL,
+    parent: Mapping[str, str] | None = None,
+    **attributes: str | int | float | bool,
+) -> Iterator[Span]:
+    """Open a span, below the context found in ``parent`` headers if given, else below the current one."""
+    context = propagate.extract(dict(parent)) if parent is not None else None
+    tracer = trace.get_tracer("kinemesh")
+    with tracer.start_as_current_span(name, context=context, kind=kind, attributes=attributes) as current:
+        yield current
