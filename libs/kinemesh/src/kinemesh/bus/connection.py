@@ -53,9 +53,10 @@ class Bus:
         """Send a message that nobody keeps."""
         await self.client.publish(subject, message.SerializeToString())
 
-    async def ready(self) -> None:
-        """Return when the broker and its streams answer."""
+    async def ready(self) -> bool:
+        """Whether the broker and its streams answer."""
         await self.jetstream.account_info()
+        return True
 
 
 @asynccontextmanager

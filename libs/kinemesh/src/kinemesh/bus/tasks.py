@@ -153,7 +153,7 @@ async def _do(
     in_hand: InHand,
     stop: asyncio.Event,
 ) -> str:
-    running: asyncio.Task[task_pb2.TaskDone] = asyncio.ensure_future(handle(task, TaskContext(bus, task)))  # type: ignore[arg-type]
+    running: asyncio.Task[task_pb2.TaskDone] = asyncio.ensure_future(handle(task, TaskContext(bus, task)))
     in_hand.setdefault(task.job_id, set()).add(running)
     try:
         done = await running

@@ -11,8 +11,8 @@ from grpc_health.v1._async import HealthServicer
 
 from kinemesh.telemetry.metrics import DEPENDENCY_UP
 
-Check = Callable[[], Awaitable[None]]
-"""Returns when the dependency answers, raises when it does not."""
+Check = Callable[[], Awaitable[bool]]
+"""Whether a dependency answers; one that raises does not."""
 
 _log = structlog.get_logger()
 
@@ -46,7 +46,6 @@ async def follow_dependencies(
 async def _answers(check: Check, timeout_s: float) -> bool:
     try:
         async with asyncio.timeout(timeout_s):
-            await check()
+            return await check()
     except Exception:  # noqa: BLE001 - whatever goes wrong, the dependency does not answer
         return False
-    return True
