@@ -1,0 +1,96 @@
+"""``python -m kinemesh_models build | serve | clean | bundle``; ``--help`` says more."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from kinemesh_models import manifest, server
+from kinemesh_models.fetch import FetchError, fetch
+from kinemesh_models.repository import ACCELERATORS, build
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        result: int = arguments.run(arguments)
+    except (FetchError, OSError, ValueError) as error:
+        print(f"kinemesh_models: {error}", file=sys.stderr)
+        return 1
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kinemesh_models", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kinemesh" / "models"
+    mirror = os.environ.get("KINEMESH_MODELS_MIRROR")
+    files = argparse.ArgumentParser(add_help=False)
+    files.add_argument("--cache", type=Path, default=home, help="keeps downloads (default: %(default)s)")
+    files.add_argument(
+        "--mirror",
+        type=Path,
+        default=Path(mirror) if mirror else None,
+        help="looked in first ($KINEMESH_MODELS_MIRROR)",
+    )
+
+    command = commands.add_parser("build", parents=[files], help="write the model repository")
+    command.add_argument("--set", choices=sorted(manifest.load().sets), default="default")
+    command.add_argument("--accelerator", choices=sorted(ACCELERATORS), default="cpu")
+    command.add_argument("--out", type=Path, required=True)
+    command.set_defaults(run=_build)
+
+    command = commands.add_parser("serve", parents=[files], help="become tritonserver")
+    command.add_argument("--repository", type=Path, required=True)
+    command.add_argument("--host", default="127.0.0.1")
+    command.add_argument("--grpc-port", type=int, default=8001)
+    command.add_argument("--http-port", type=int, default=8000)
+    command.add_argument("--metrics-port", type=int, default=8002)
+    command.add_argument("--shm-prefix", default="kinemesh_triton_", help="names this server's shared memory")
+    command.set_defaults(run=_serve)
+
+    command = commands.add_parser("clean", help="remove the shared memory of a server that was killed")
+    command.add_argument("--shm-prefix", default="kinemesh_triton_")
+    command.set_defaults(run=_clean)
+
+    command = commands.add_parser("bundle", parents=[files], help="write MediaPipe's pose_landmarker.task, to compare")
+    command.add_argument("--out", type=Path, required=True)
+    command.set_defaults(run=_bundle)
+    return parser
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    models = manifest.load().sets[arguments.set]
+    weights = {m.name: fetch(m.weights, arguments.cache, arguments.mirror) for m in models if m.weights is not None}
+    changed = build(models, weights, ACCELERATORS[arguments.accelerator], arguments.out)
+    print(f"{arguments.out}: {', '.join(changed) + ' written' if changed else 'up to date'}")
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    listen = server.Listen(arguments.host, arguments.grpc_port, arguments.http_port, arguments.metrics_port)
+    server.serve(arguments.repository, listen, arguments.shm_prefix, arguments.cache)
+    return 1
+
+
+def _clean(arguments: argparse.Namespace) -> int:
+    print("\n".join(server.clean_shared_memory(arguments.shm_prefix)))
+    return 0
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    # mediapipe takes seconds to import, and nothing else here needs it.
+    from kinemesh_models.bundle import write_bundle
+
+    weights = manifest.load().weights
+    detector, landmarks = (
+        fetch(weights[name], arguments.cache, arguments.mirror) for name in ("blazepose_detector", "blazepose_full")
+    )
+    write_bundle(detector, landmarks, arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

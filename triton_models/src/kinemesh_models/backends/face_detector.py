@@ -1,0 +1,34 @@
+"""BlazeFace, the full-range model: it finds the small faces of people seen whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinemesh_models import blazepose
+from kinemesh_models.backends.triton import Answer, pad_rows, python_model
+from kinemesh_models.network import Network
+
+_SIZE = 192
+_ROWS = 32
+_MIN_SCORE = 0.5
+_MAX_IOU = 0.3
+
+
+def load(weights: Path, device: str) -> Answer:
+    network = Network(weights, outputs=(0, 1), mean=127.5, scale=127.5, device=device)
+    anchors = blazepose.anchor_centres(_SIZE, strides=(4,), per_cell=1)
+
+    def answer(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        raw, logits = network.infer(image)
+        found = blazepose.decode_detections(raw, logits[:, 0], anchors, _SIZE, _MIN_SCORE)
+        found = blazepose.blend_overlapping(found, _MAX_IOU)
+        boxes = np.concatenate([found[:, :4] * _SIZE, found[:, -1:]], axis=1)
+        return {"faces": pad_rows(boxes, _ROWS)}
+
+    return answer
+
+
+TritonPythonModel = python_model(load)

@@ -1,0 +1,115 @@
+"""Starts the tritonserver that the ``nvidia-pytriton`` wheel carries."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+_SHM = Path("/dev/shm")  # noqa: S108 - POSIX shared memory has this name on Linux
+_SAFE_PREFIX = re.compile(r"[A-Za-z0-9_.-]{4,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the server listens. Bind to loopback unless a network policy guards it: Triton authenticates nobody."""
+
+    host: str
+    grpc_port: int
+    http_port: int
+    metrics_port: int
+
+
+def serve(repository: Path, listen: Listen, shm_prefix: str, cache: Path) -> None:
+    """Replace this process by tritonserver; does not return.
+
+    Every model in ``repository`` is loaded at the start; others can be loaded later through the model control API.
+    The server is ready when ``GET http://host:http_port/v2/health/ready`` answers 200.
+    Raises ``OSError`` when the server cannot be executed.
+    """
+    clean_shared_memory(shm_prefix)
+    server = _package_folder("pytriton") / "tritonserver"
+    backends = _assemble_backends(server, cache)
+    argv = _command(server, backends, repository.resolve(), listen, shm_prefix)
+    os.execve(argv[0], argv, _environment(dict(os.environ)))  # noqa: S606
+
+
+def clean_shared_memory(prefix: str) -> list[str]:
+    """Remove what a killed server with this ``--shm-prefix`` left in /dev/shm and return the names removed.
+
+    Call it only while no server with that prefix runs. Raises ``ValueError`` for a prefix that is too short or
+    holds other characters than letters, digits, ``_``, ``.`` and ``-``.
+    """
+    if not _SAFE_PREFIX.fullmatch(prefix):
+        raise ValueError(f"a shared-memory prefix has 4–64 letters, digits, _ . or -: {prefix!r}")
+    left = sorted(_SHM.glob(f"{prefix}*")) if _SHM.is_dir() else []
+    for region in left:
+        region.unlink(missing_ok=True)
+    return [region.name for region in left]
+
+
+def _command(server: Path, backends: Path, repository: Path, listen: Listen, shm_prefix: str) -> list[str]:
+    python_backend = {
+        "shm-region-prefix-name": shm_prefix,
+        "shm-default-byte-size": 4 << 20,
+        "shm-growth-byte-size": 4 << 20,
+    }
+    return [
+        str(server / "bin" / "tritonserver"),
+        f"--model-repository={repository}",
+        "--model-control-mode=explicit",
+        "--load-model=*",
+        "--disable-auto-complete-config",
+        f"--backend-directory={backends}",
+        *(f"--backend-config=python,{key}={value}" for key, value in python_backend.items()),
+        f"--grpc-address={listen.host}",
+        f"--grpc-port={listen.grpc_port}",
+        f"--http-address={listen.host}",
+        f"--http-port={listen.http_port}",
+        f"--metrics-address={listen.host}",
+        f"--metrics-port={listen.metrics_port}",
+        "--allow-gpu-metrics=false",
+        "--exit-timeout-secs=10",
+    ]
+
+
+def _environment(inherited: dict[str, str]) -> dict[str, str]:
+    """The server's environment: its libraries, and this environment's packages for the Python backend's stub."""
+    bundled = _package_folder("pytriton").parent / "nvidia_pytriton.libs"
+    libpython = sysconfig.get_config_var("LIBDIR")
+    return {
+        **inherited,
+        "LD_LIBRARY_PATH": f"{bundled}:{libpython}",
+        # The stub finds its interpreter's prefix through PATH, and with it this virtual environment.
+        "PATH": f"{Path(sys.executable).parent}:{inherited.get('PATH', '')}",
+        "PYTHONPATH": ":".join(path for path in sys.path if path.endswith(("site-packages", "src"))),
+        # One instance is one thread; numpy's own threads would fight with them.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _assemble_backends(server: Path, cache: Path) -> Path:
+    """A backend directory of links: the wheel keeps the stubs of all Python versions apart from the backend."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = cache / f"backends-{metadata.version('nvidia-pytriton')}-{python}"
+    (folder / "python").mkdir(parents=True, exist_ok=True)
+    stub = server / "python_backend_stubs" / python / "triton_python_backend_stub"
+    for file in (*(server / "backends" / "python").iterdir(), stub):
+        link = folder / "python" / file.name
+        if not link.is_symlink() or link.readlink() != file:
+            link.unlink(missing_ok=True)
+            link.symlink_to(file)
+    return folder
+
+
+def _package_folder(name: str) -> Path:
+    """Where a package lies, without importing it (pytriton's import starts threads)."""
+    spec = util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(f"the package {name} is not installed")
+    return Path(spec.origin).parent
