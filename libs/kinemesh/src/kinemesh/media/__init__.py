@@ -1,0 +1,30 @@
+"""Video in and out: probing, indexing, exact decoding of ranges, H.264 encoding and joining. Built on PyAV."""
+
+from __future__ import annotations
+
+from kinemesh.media.concat import concatenate, read_times
+from kinemesh.media.decode import decode
+from kinemesh.media.encode import H264Writer
+from kinemesh.media.index import FrameIndex, build_index
+from kinemesh.media.probe import probe
+from kinemesh.media.sheet import contact_sheet, encode_png
+from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation, Source, VideoInfo
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Frame",
+    "FrameIndex",
+    "H264Writer",
+    "Image",
+    "Limits",
+    "Orientation",
+    "Source",
+    "VideoInfo",
+    "build_index",
+    "concatenate",
+    "contact_sheet",
+    "decode",
+    "encode_png",
+    "probe",
+    "read_times",
+]

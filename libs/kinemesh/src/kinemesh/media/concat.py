@@ -1,0 +1,213 @@
+"""Joining parts into the finished video by stream copy, with the original's sound."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import av
+import av.error
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from kinemesh.errors import InvalidArgument
+from kinemesh.media.container import audio_stream, keep_only, open_bytes, open_media, translated_errors
+from kinemesh.media.index import build_index
+from kinemesh.media.types import DEFAULT_LIMITS, Limits, Source
+
+_PLAYABLE_AUDIO = {"aac", "mp3", "mp3float"}  # what every browser plays in MP4
+_AAC_RATES = (44100, 48000)
+_AAC_FRAME = 1024
+
+Stamped: TypeAlias = "tuple[Fraction, int, Packet[Any]]"
+"""(decoding time in seconds, order of the stream, packet): what interleaving sorts by."""
+
+
+def concatenate(
+    parts: Sequence[Source],
+    out: str | os.PathLike[str],
+    *,
+    audio_source: Source | None = None,
+    end_pts: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> int:
+    """Join parts written by :class:`kinemesh.media.H264Writer` into one MP4 and return the number of frames.
+
+    Pictures keep their time stamps, sound keeps its own: both are on the clock of the original, so they stay in sync
+    also where either starts late. AAC and MP3 are copied; other sound is encoded as AAC. The index stands at the front
+    (faststart). The same input gives the same bytes.
+
+    :param parts: in order; equal encoder settings and time base.
+    :param out: path of the MP4.
+    :param audio_source: the original video. Without a usable audio stream in it the result is silent.
+    :param end_pts: when the last frame ends, in the parts' ticks; by default it lasts as long as the one before.
+    :raises InvalidArgument: NO_PARTS, PARTS_DIFFER, PARTS_OUT_OF_ORDER
+    """
+    if not parts:
+        raise InvalidArgument("NO_PARTS", "There are no parts to join.")
+    with ExitStack() as stack:
+        with translated_errors():
+            first = stack.enter_context(_Part(parts[0]))
+        output = stack.enter_context(
+            av.open(os.fspath(out), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"})
+        )
+        video = output.add_stream_from_template(first.stream, opaque=True)
+        time_base = Fraction(first.stream.time_base or 0)
+        output.container_options.update(_track_options(time_base))
+        video.time_base = time_base
+        streams: list[Iterator[Stamped]] = []
+        counter = _Counter()
+        streams.append(_video_packets(parts, first, video, end_pts, counter))
+        if audio_source is not None:
+            original = stack.enter_context(open_media(audio_source, limits, checked=True))
+            audio = audio_stream(original)
+            if audio is not None:
+                keep_only(original, audio.index)
+                streams.append(_audio_packets(original.demux(audio), audio, output))
+        with translated_errors():
+            for _, _, packet in heapq.merge(*streams, key=lambda item: item[:2]):
+                output.mux_one(packet)
+        return counter.frames
+
+
+class _Counter:
+    frames = 0
+
+
+def _track_options(time_base: Fraction) -> dict[str, str]:
+    """Have the MP4 count in the source's own ticks, also in its edit list, so that times stay exact."""
+    scale = time_base.denominator
+    while scale < 10_000:
+        scale *= 2
+    return {"video_track_timescale": str(scale), "movie_timescale": str(scale)}
+
+
+class _Part:
+    """One part, opened."""
+
+    def __init__(self, source: Source) -> None:
+        self._stack = ExitStack()
+        file = self._stack.enter_context(open_bytes(source))
+        try:
+            self.container = self._stack.enter_context(av.open(file, "r", format="nut", buffer_size=256 << 10))
+        except BaseException:
+            self._stack.close()
+            raise
+        self.stream: VideoStream = self.container.streams.video[0]
+
+    def __enter__(self) -> _Part:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        context = self.stream.codec_context
+        return context.codec.name, context.extradata, context.width, context.height, self.stream.time_base
+
+
+def _video_packets(
+    parts: Sequence[Source], first: _Part, target: Any, end_pts: int | None, counter: _Counter
+) -> Iterator[Stamped]:
+    signature = first.signature
+    time_base = Fraction(first.stream.time_base or 0)
+    waiting: Packet[Any] | None = None
+    step = 1
+
+    def ready(packet: Packet[Any], duration: int) -> Stamped:
+        packet.duration = duration
+        packet.stream = target
+        counter.frames += 1
+        return (packet.dts or 0) * time_base, 0, packet
+
+    for number, source in enumerate(parts):
+        with _Part(source) if number else first as part:
+            if part.signature != signature:
+                raise InvalidArgument(
+                    "PARTS_DIFFER", f"Part {number} was encoded with other settings than part 0.", part=number
+                )
+            for packet in part.container.demux(part.stream):
+                if not packet.size or packet.pts is None:
+                    continue
+                packet.dts = packet.pts
+                if waiting is not None and waiting.pts is not None:
+                    step = packet.pts - waiting.pts
+                    if step <= 0:
+                        raise InvalidArgument(
+                            "PARTS_OUT_OF_ORDER", f"Part {number} does not start after the one before.", part=number
+                        )
+                    yield ready(waiting, step)
+                waiting = packet
+    if waiting is not None and waiting.pts is not None:
+        yield ready(waiting, max(1, end_pts - waiting.pts) if end_pts is not None else step)
+
+
+def _audio_packets(
+    packets: Iterator[Packet[AudioStream]], source: AudioStream, output: OutputContainer
+) -> Iterator[Stamped]:
+    if source.codec_context.codec.name in _PLAYABLE_AUDIO:
+        target = output.add_stream_from_template(source, opaque=True)
+        return _ordered(_copied(packets), target)
+    rate = source.codec_context.sample_rate
+    rate = rate if rate in _AAC_RATES else 48000
+    layout = "mono" if source.codec_context.channels == 1 else "stereo"
+    encoder: AudioStream = output.add_stream("aac", rate=rate, layout=layout)
+    encoder.bit_rate = 96_000 if layout == "mono" else 160_000
+    return _ordered(_encoded(packets, source, encoder), encoder)
+
+
+def _ordered(packets: Iterator[Packet[Any]], target: Any) -> Iterator[Stamped]:
+    """Stamp packets for interleaving; sloppy files repeat time stamps, which MP4 cannot express."""
+    last: int | None = None
+    for packet in packets:
+        if packet.dts is None:
+            packet.dts = packet.pts
+        if packet.dts is None:
+            continue
+        if last is not None and packet.dts <= last:
+            packet.pts = packet.dts = last + 1
+        last = packet.dts
+        seconds = packet.dts * Fraction(packet.time_base)
+        packet.stream = target
+        yield seconds, 1, packet
+
+
+def _copied(packets: Iterator[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
+    return (packet for packet in packets if packet.size)
+
+
+def _encoded(
+    packets: Iterator[Packet[AudioStream]], source: AudioStream, encoder: AudioStream
+) -> Iterator[Packet[AudioStream]]:
+    context = encoder.codec_context
+    resampler = AudioResampler("fltp", context.layout, context.sample_rate, frame_size=_AAC_FRAME)
+    for packet in packets:
+        for frame in _decoded(source, packet if packet.size else None):
+            for resampled in resampler.resample(frame):
+                yield from encoder.encode(resampled)
+    for resampled in resampler.resample(None):
+        yield from encoder.encode(resampled)
+    yield from encoder.encode(None)
+
+
+def _decoded(source: AudioStream, packet: Packet[AudioStream] | None) -> list[AudioFrame]:
+    try:
+        return source.decode(packet)
+    except (av.error.InvalidDataError, av.error.EOFError):
+        return []  # a damaged packet is a short silence, as in any player
+
+
+def read_times(source: Source, limits: Limits = DEFAULT_LIMITS) -> npt.NDArray[np.float64]:
+    """float64 [frames]: when each frame of a video is shown, in seconds."""
+    return build_index(source, limits).times
