@@ -1,0 +1,48 @@
+"""Ways to ask a server whether it is ready. Each answers within a second or two and never raises for a plain "no"."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+Check = Callable[[], Awaitable[bool]]
+_ASK_S = 2.0
+
+
+def http_ok(host: str, port: int, path: str) -> Check:
+    """Ready once ``GET path`` answers 200."""
+    request = f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n".encode()
+
+    async def ask() -> bool:
+        try:
+            async with asyncio.timeout(_ASK_S):
+                reader, writer = await asyncio.open_connection(host, port)
+                try:
+                    writer.write(request)
+                    await writer.drain()
+                    status = await reader.readline()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+        return status.split()[1:2] == [b"200"]
+
+    return ask
+
+
+def grpc_serving(address: str, service: str = "") -> Check:
+    """Ready once ``grpc.health.v1`` says SERVING."""
+
+    async def ask() -> bool:
+        try:
+            async with grpc.aio.insecure_channel(address) as channel:
+                request = health_pb2.HealthCheckRequest(service=service)
+                answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=_ASK_S)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    return ask

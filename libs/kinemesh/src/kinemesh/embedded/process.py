@@ -1,0 +1,228 @@
+"""One server as a child process: start, wait until ready, restart, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import signal
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from kinemesh.errors import Unavailable
+
+_POLL_S = 0.05
+_FIRST_BACKOFF_S = 0.2
+_LONGEST_BACKOFF_S = 5.0
+_KILL_S = 5.0
+# Servers share the machine with each other: none may start as many threads as there are cores.
+_THREAD_CAPS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GOMAXPROCS": "2"}
+
+
+class State(Enum):
+    """The life of a server."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """How to run one server.
+
+    :param argv: the program and its arguments, without secrets: other users can see them.
+    :param ready: asks the running server whether it can work; asked again until it says yes.
+    :param log: where standard output and error go, appended.
+    :param address: what a person connects to; for the status table.
+    :param after: names of servers that have to be ready before this one is started.
+    :param restarts: how often within a minute it may be started again after a crash.
+    :param prepare: runs, on a thread, before each start; must be idempotent.
+    :param leftovers: glob patterns of files that the server may leave behind, removed in the end.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    ready: Callable[[], Awaitable[bool]]
+    log: Path
+    address: str = ""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cwd: Path | None = None
+    user: str | None = None
+    after: tuple[str, ...] = ()
+    ready_within_s: float = 60.0
+    restarts: int = 0
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_s: float = 10.0
+    prepare: Callable[[], None] | None = None
+    leftovers: tuple[str, ...] = ()
+
+
+class Process:
+    """A supervised server. Made by :class:`kinemesh.embedded.supervisor.Supervisor`."""
+
+    def __init__(
+        self, spec: ServerSpec, tag: Mapping[str, str], notify: Callable[[str], None], tell: Callable[[Process], None]
+    ) -> None:
+        self.spec = spec
+        self.state = State.WAITING
+        self.restarts = 0
+        self.start_seconds: float | None = None
+        self._tag = tag
+        self._tell_guard = notify
+        self._tell = tell
+        self._child: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._starts: deque[float] = deque(maxlen=32)
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of the running server."""
+        return self._child.pid if self._child is not None and self._child.returncode is None else None
+
+    async def start(self) -> None:
+        """Start the server and wait until it is ready.
+
+        :raises Unavailable: ``SERVER_START_FAILED``, with the end of its log.
+        """
+        self._set(State.STARTING)
+        try:
+            await self._launch()
+        except BaseException:
+            await self._end_child()
+            self._set(State.FAILED)
+            raise
+        self._watch = asyncio.create_task(self._keep_running(), name=f"watch {self.spec.name}")
+
+    async def stop(self) -> None:
+        """Ask the server to end; kill it, and all it started, after its grace."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+            self._watch = None
+        await self._end_child()
+        if self.state is not State.FAILED:
+            self._set(State.STOPPED)
+
+    async def kill(self) -> None:
+        """``kill -9`` to all that belongs to the server, as a crash would do; it is restarted if its spec says so."""
+        if self._child is not None and self._child.returncode is None:
+            _signal_group(self._child.pid, signal.SIGKILL)
+            await self._child.wait()
+
+    async def restart(self) -> None:
+        """Stop the server, start it again and wait until it is ready."""
+        await self.stop()
+        await self.start()
+
+    async def _launch(self) -> None:
+        spec = self.spec
+        began = time.monotonic()
+        self._starts.append(began)
+        if spec.prepare is not None:
+            await asyncio.to_thread(spec.prepare)
+        spec.log.parent.mkdir(parents=True, exist_ok=True)
+        with spec.log.open("ab") as log:
+            self._child = await asyncio.create_subprocess_exec(
+                *spec.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=spec.cwd,
+                env={**os.environ, **_THREAD_CAPS, **spec.env, **self._tag},
+                **_identity(spec.user),
+                # A group of its own: Ctrl-C in the terminal reaches only us, and we stop them in order.
+                start_new_session=True,
+            )
+        self._tell_guard(f"group {self._child.pid} {spec.stop_signal.value} {spec.grace_s}")
+        await self._until_ready(self._child, began + spec.ready_within_s)
+        self.start_seconds = time.monotonic() - began
+        self._set(State.READY)
+
+    async def _until_ready(self, child: asyncio.subprocess.Process, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            if child.returncode is not None:
+                raise self._failure(f"ended with exit code {child.returncode} before it was ready")
+            with suppress(TimeoutError):
+                if await asyncio.wait_for(self.spec.ready(), max(_POLL_S, deadline - time.monotonic())):
+                    return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(child.wait()), _POLL_S)
+        raise self._failure(f"was not ready after {self.spec.ready_within_s:.0f} s")
+
+    async def _keep_running(self) -> None:
+        """Wait for the end of the server, which nobody asked for, and start it again while that is allowed."""
+        backoff = _FIRST_BACKOFF_S
+        while self._child is not None:
+            await self._child.wait()
+            await self._end_child()
+            while True:
+                recent = sum(moment > time.monotonic() - 60 for moment in self._starts)
+                if recent > self.spec.restarts:
+                    self._set(State.FAILED)
+                    return
+                self.restarts += 1
+                self._set(State.RESTARTING)
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, _LONGEST_BACKOFF_S)
+                try:
+                    await self._launch()
+                except Unavailable:
+                    await self._end_child()
+                else:
+                    backoff = _FIRST_BACKOFF_S
+                    break
+
+    async def _end_child(self) -> None:
+        child = self._child
+        if child is None:
+            return
+        if child.returncode is None:
+            with suppress(ProcessLookupError):
+                child.send_signal(self.spec.stop_signal)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(child.wait()), self.spec.grace_s)
+        # Also what the server started and left behind.
+        _signal_group(child.pid, signal.SIGKILL)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(child.wait(), _KILL_S)
+        self._tell_guard(f"ended {child.pid}")
+        self._child = None
+
+    def _set(self, state: State) -> None:
+        self.state = state
+        self._tell(self)
+
+    def _failure(self, what: str) -> Unavailable:
+        return Unavailable(
+            "SERVER_START_FAILED",
+            f"The server {self.spec.name} {what}. Its log ends with:\n{_tail(self.spec.log)}",
+            server=self.spec.name,
+            log=self.spec.log,
+        )
+
+
+def _identity(user: str | None) -> dict[str, Any]:
+    return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": ()}
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _tail(path: Path, lines: int = 15, most: int = 8192) -> str:
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - most))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+    return "(no log)"

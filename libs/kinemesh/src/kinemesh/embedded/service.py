@@ -1,0 +1,34 @@
+"""Our own services as child processes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from kinemesh.embedded.checks import Check
+from kinemesh.embedded.process import ServerSpec
+
+
+def service_spec(
+    name: str,
+    env: Mapping[str, str],
+    log: Path,
+    ready: Check,
+    *,
+    address: str = "",
+    after: tuple[str, ...] = (),
+    restarts: int = 0,
+) -> ServerSpec:
+    """``python -m kinemesh_<name>`` with the settings in ``env``."""
+    return ServerSpec(
+        name=name,
+        argv=(sys.executable, "-m", f"kinemesh_{name}"),
+        ready=ready,
+        log=log,
+        address=address,
+        env={"PYTHONUNBUFFERED": "1", **env},
+        after=after,
+        restarts=restarts,
+        grace_s=15.0,
+    )

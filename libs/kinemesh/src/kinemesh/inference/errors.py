@@ -1,0 +1,39 @@
+"""What Triton and gRPC raise, as errors with a reason."""
+
+from __future__ import annotations
+
+from tritonclient.utils import InferenceServerException
+
+from kinemesh.errors import DeadlineExceeded, Internal, InvalidArgument, KinemeshError, NotFound, Unavailable
+
+
+def from_triton(error: InferenceServerException, model: str) -> KinemeshError:
+    """The domain error of a failed call. Triton's own text stays inside: it may hold paths and tracebacks."""
+    status = str(error.status() or "")
+    text = str(error.message() or "").lower()
+    if "DEADLINE_EXCEEDED" in status or "timeout expired" in text:
+        return DeadlineExceeded("INFERENCE_TIMEOUT", "The model did not answer in time.", model=model)
+    if "NOT_FOUND" in status or "unknown model" in text or "is not found" in text:
+        return NotFound("MODEL_NOT_FOUND", "The model server does not serve this model.", model=model)
+    if "UNAVAILABLE" in status or "CANCELLED" in status:
+        return Unavailable("MODEL_UNAVAILABLE", "The model server cannot be reached or is still loading.", model=model)
+    if "RESOURCE_EXHAUSTED" in status or "queue" in text:
+        return Unavailable("MODEL_UNAVAILABLE", "The model server has too much to do.", model=model)
+    if "INVALID_ARGUMENT" in status:
+        return InvalidArgument("MODEL_INPUT_INVALID", "The model does not take these tensors.", model=model)
+    return Internal("INFERENCE_FAILED", "The model failed on this input.", model=model)
+
+
+def region_unknown(error: InferenceServerException) -> bool:
+    """Whether Triton does not know a region any more, because it was restarted."""
+    return "shared memory region" in str(error.message() or "").lower()
+
+
+def connection_lost(error: InferenceServerException) -> bool:
+    return "UNAVAILABLE" in str(error.status() or "")
+
+
+def refused(error: InferenceServerException) -> bool:
+    """Whether Triton answered, and said no."""
+    status = str(error.status() or "")
+    return any(code in status for code in ("INVALID_ARGUMENT", "INTERNAL", "UNIMPLEMENTED", "UNKNOWN"))
