@@ -86,7 +86,8 @@ def select(
 
     - ALL: everybody but ghosts (``min_presence_s``, ``min_score``). May be empty.
     - MAIN: of these, the one with the largest ``weight`` (size integrated over time, so both long and large
-      presence count); the lower id if equal to six digits. If all are ghosts, the same among them. Empty if nobody is seen.
+      presence count); the lower id if equal to six digits. If all are ghosts, the same among
+      them. Empty if nobody is seen.
     - AT_POINT: of everybody seen within ``point_tolerance_s`` of ``time_s``, each in the frame nearest to
       it: the one whose box of landmarks contains the point or is nearest to it, then whose centre is
       nearest. Distances are in body sizes.
