@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -33,15 +33,21 @@ class Bus:
     timeout_s: float
 
     async def publish(self, subject: str, message: Message, message_id: str) -> None:
-        """Put a message on its stream; the broker drops a second one with the same id within the hour.
+        """Put a message on its stream, within the current trace.
 
         :raises Unavailable: BROKER_UNAVAILABLE, when the broker did not confirm in time.
         """
-        headers = {"Nats-Msg-Id": message_id, **trace_headers()}
+        await self.publish_bytes(subject, message.SerializeToString(deterministic=True), message_id, trace_headers())
+
+    async def publish_bytes(self, subject: str, payload: bytes, message_id: str, headers: Mapping[str, str]) -> None:
+        """Put bytes on a stream; the broker drops a second message with the same id within the hour.
+
+        :raises Unavailable: BROKER_UNAVAILABLE, when the broker did not confirm in time.
+        """
         for attempt in range(_ATTEMPTS):
             try:
                 await self.jetstream.publish(
-                    subject, message.SerializeToString(deterministic=True), timeout=self.timeout_s, headers=headers
+                    subject, payload, timeout=self.timeout_s, headers={"Nats-Msg-Id": message_id, **headers}
                 )
             except (NatsError, TimeoutError, OSError) as error:
                 _log.warning("publish was not confirmed", subject=subject, attempt=attempt, error=type(error).__name__)

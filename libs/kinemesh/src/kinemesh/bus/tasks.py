@@ -130,7 +130,7 @@ def _settler(
             span(f"task {task.stage}", SpanKind.CONSUMER, parent=message.headers or {}, task_id=task.task_id),
         ):
             state = await last_state(bus, task.job_id)
-            if state is None or state in TERMINAL:
+            if state in TERMINAL:
                 _log.info("task of an ended job", state=state)
                 await message.ack()
                 return

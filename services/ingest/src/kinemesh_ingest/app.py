@@ -1,0 +1,67 @@
+"""Composition root of ingest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from kinemesh.asset.v1.asset_pb2_grpc import add_AssetServiceServicer_to_server
+from kinemesh.bus.connection import connect
+from kinemesh.bus.tasks import work
+from kinemesh.job.v1.job_pb2_grpc import add_JobServiceServicer_to_server
+from kinemesh.serving.server import Service, Servicer
+from kinemesh.storage.store import ObjectStore
+from kinemesh_ingest.catalogue.database import answers, open_database
+from kinemesh_ingest.catalogue.outbox import pump
+from kinemesh_ingest.catalogue.sweeps import sweep
+from kinemesh_ingest.conductor import Conductor
+from kinemesh_ingest.rpc import AssetRpc, JobRpc
+from kinemesh_ingest.settings import IngestSettings
+from kinemesh_ingest.uploads import Uploads, limits_of
+from kinemesh_ingest.worker import conduct, split_handler
+
+
+@asynccontextmanager
+async def app(settings: IngestSettings) -> AsyncIterator[Service]:
+    """Build everything that ingest is made of."""
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(open_database(settings.database))
+        bus = await stack.enter_async_context(connect(settings.nats, "ingest"))
+        store = await stack.enter_async_context(ObjectStore(settings.s3))
+        await store.ensure_bucket()
+        conductor = Conductor(engine, settings.conductor.window, settings.retention.late_sweep_s)
+        uploads = Uploads(engine, store, settings.upload)
+        split = split_handler(store, settings.conductor, limits_of(settings.upload))
+
+        async def publish(stop: asyncio.Event) -> None:
+            await pump(engine, bus, conductor.published, stop)
+
+        async def clean(stop: asyncio.Event) -> None:
+            await sweep(engine, bus, store, settings.retention, conductor.swept, stop)
+
+        async def conduct_jobs(stop: asyncio.Event) -> None:
+            await conduct(bus, conductor, stop)
+
+        async def split_media(stop: asyncio.Event) -> None:
+            await work(bus, [("split", split, 2)], stop, drain_s=settings.drain_s)
+
+        async def database() -> bool:
+            return await answers(engine)
+
+        yield Service(
+            servicers=(
+                Servicer(
+                    "kinemesh.asset.v1.AssetService",
+                    add_AssetServiceServicer_to_server,
+                    AssetRpc(engine, store, uploads, conductor),
+                ),
+                Servicer(
+                    "kinemesh.job.v1.JobService",
+                    add_JobServiceServicer_to_server,
+                    JobRpc(engine, store, bus, conductor),
+                ),
+            ),
+            loops=(publish, clean, conduct_jobs, split_media),
+            dependencies={"database": database, "nats": bus.ready, "s3": store.ready},
+        )

@@ -1,0 +1,83 @@
+"""Pages by key: a token names the last row seen, so that a page costs the same however deep it lies."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Table, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kinemesh.errors import InvalidArgument
+from kinemesh_ingest.catalogue.tables import AnyRow
+
+_DEFAULT = 20
+_MOST = 100
+_MOST_SKIPPED = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page: after a token, or after so many rows."""
+
+    size: int
+    token: str
+    skip: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, the token of the next page (empty on the last), and how many rows there are in all."""
+
+    rows: list[AnyRow]
+    next_token: str
+    total: int
+
+
+def page_request(size: int, token: str, skip: int = 0, most: int = _MOST) -> PageRequest:
+    """Check what a caller asked for.
+
+    :raises InvalidArgument: OUT_OF_RANGE.
+    """
+    if not 0 <= size <= most:
+        raise InvalidArgument("OUT_OF_RANGE", f"page_size must lie between 1 and {most}.", field="page_size")
+    if not 0 <= skip <= _MOST_SKIPPED:
+        raise InvalidArgument("OUT_OF_RANGE", f"skip must lie between 0 and {_MOST_SKIPPED}.", field="skip")
+    return PageRequest(size or _DEFAULT, token, skip)
+
+
+async def newest_first(
+    connection: AsyncConnection, table: Table, key: str, condition: ColumnElement[bool], page: PageRequest
+) -> Page:
+    """A page of the rows of ``table`` that meet ``condition``, ordered by creation time, newest first.
+
+    :param key: name of the id column, which breaks ties.
+    """
+    total = await connection.scalar(select(func.count()).select_from(table).where(condition))
+    order = tuple_(table.c.create_time, table.c[key])
+    query: Select[Any] = select(table).where(condition).order_by(table.c.create_time.desc(), table.c[key].desc())
+    if page.token:
+        query = query.where(order < tuple_(*_decode(page.token)))
+    rows = list((await connection.execute(query.offset(page.skip).limit(page.size + 1))).all())
+    more = len(rows) > page.size
+    rows = rows[: page.size]
+    token = _encode(rows[-1].create_time, getattr(rows[-1], key)) if more else ""
+    return Page(rows, token, int(total or 0))
+
+
+def _encode(time: datetime, key: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([time.isoformat(), key]).encode()).decode()
+
+
+def _decode(token: str) -> tuple[datetime, str]:
+    try:
+        time, key = json.loads(base64.urlsafe_b64decode(token))
+        return datetime.fromisoformat(time), str(key)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise InvalidArgument(
+            "INVALID_PAGE_TOKEN", "page_token is not one that this list gave.", field="page_token"
+        ) from error

@@ -1,0 +1,147 @@
+"""The catalogue's tables. Their history is in ``migrations``."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+"""A row; its columns are those of the table that it was read from."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _time(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("asset_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("upload_id", Text, nullable=False, comment="of the multipart upload, empty without one"),
+    Column("video", JSONB(none_as_null=True)),
+    Column("failure", JSONB(none_as_null=True)),
+    _time("create_time"),
+    _time("update_time"),
+    Index(None, "owner", "create_time", "asset_id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("pipeline", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("progress", Double, nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("failure", JSONB(none_as_null=True)),
+    Column("outputs", JSONB, nullable=False),
+    Column("summary", JSONB, nullable=False),
+    Column("trace", JSONB, nullable=False, comment="W3C trace context of the call that made the job"),
+    _time("create_time"),
+    _time("update_time"),
+    Index(None, "owner", "create_time", "job_id"),
+)
+
+job_inputs = Table(
+    "job_inputs",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("camera", Text, primary_key=True),
+    Column("asset_id", Text, nullable=False, index=True),
+    Column("position", Integer, nullable=False),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("camera", Text, primary_key=True),
+    Column("index", Integer, primary_key=True),
+    Column("start_frame", BigInteger, nullable=False),
+    Column("stop_frame", BigInteger, nullable=False),
+    Column("warm_up_frames", Integer, nullable=False),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("stage", Text, nullable=False),
+    Column("camera", Text, nullable=False),
+    Column("segment", Integer),
+    Column("state", Text, nullable=False),
+    Column("fraction", Double, nullable=False, server_default="0"),
+)
+
+job_logs = Table(
+    "job_logs",
+    metadata,
+    Column("log_id", BigInteger, Identity(), primary_key=True),
+    Column("job_id", Text, ForeignKey("jobs.job_id", ondelete="CASCADE"), nullable=False),
+    _time("time"),
+    Column("level", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Index(None, "job_id", "log_id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("outbox_id", BigInteger, Identity(), primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("headers", JSONB, nullable=False),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("sweep_id", BigInteger, Identity(), primary_key=True),
+    Column("prefix", Text, nullable=False, comment="of the objects to delete"),
+    Column("job_id", Text, nullable=False, comment="whose events to purge, or empty"),
+    Column("due_time", DateTime(timezone=True), nullable=False, index=True),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("method", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("resource_id", Text, nullable=False),
+    _time("create_time"),
+)

@@ -1,0 +1,65 @@
+"""The pipelines: which stages, on what, after which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Unit(Enum):
+    """What one task of a stage covers."""
+
+    ASSET = "asset"
+    SEGMENT = "segment"
+    JOB = "job"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a pipeline.
+
+    :ivar after: stages whose results it reads.
+    :ivar ordered: whether a camera's segments are taken one after another.
+    :ivar weight: share of the job's time, for progress.
+    """
+
+    name: str
+    service: str
+    unit: Unit
+    after: tuple[str, ...] = ()
+    ordered: bool = False
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Stages in the order in which they are shown."""
+
+    name: str
+    description: str
+    stages: tuple[Stage, ...]
+
+    def stage(self, name: str) -> Stage:
+        return next(stage for stage in self.stages if stage.name == name)
+
+
+SPLIT: Final = Stage("split", "ingest", Unit.ASSET, weight=2)
+
+PIPELINES: Final = {
+    pipeline.name: pipeline
+    for pipeline in (
+        Pipeline(
+            "pose",
+            "Poses of everyone in a clip with an identity each, their movement in figures, and an annotated video.",
+            (
+                SPLIT,
+                Stage("pose", "pose", Unit.SEGMENT, after=("split",), weight=60),
+                Stage("stitch", "pose", Unit.SEGMENT, after=("pose",), ordered=True, weight=2),
+                Stage("movement", "pose", Unit.JOB, after=("stitch",), weight=3),
+                Stage("render", "render", Unit.SEGMENT, after=("movement",), weight=30),
+                Stage("finalize", "render", Unit.JOB, after=("render",), weight=3),
+            ),
+        ),
+    )
+}

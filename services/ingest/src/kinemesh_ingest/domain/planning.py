@@ -1,0 +1,121 @@
+"""Cutting work into tasks, and telling which of them are ready."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+
+from kinemesh_ingest.domain.pipelines import Pipeline, Stage, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Frames ``[start_frame, stop_frame)`` of a camera's asset, and how many before them to read first."""
+
+    camera: str
+    index: int
+    start_frame: int
+    stop_frame: int
+    warm_up_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One unit of work. ``camera`` is empty for a task over the whole job, ``segment`` None for one over an asset."""
+
+    stage: str
+    camera: str = ""
+    segment: int | None = None
+
+    def id_in(self, job_id: str) -> str:
+        """The task's id; the same work always has the same."""
+        parts = [job_id, self.stage]
+        if self.camera:
+            parts.append(self.camera)
+        if self.segment is not None:
+            parts.append(str(self.segment))
+        return ".".join(parts)
+
+
+def plan_segments(
+    camera: str, frames: int, *, workers: int, shortest: int, longest: int, warm_up: int
+) -> tuple[Segment, ...]:
+    """Cut ``frames`` frames into segments of nearly equal length.
+
+    There are as many as keep all workers busy to the end, a multiple of ``workers``, unless that makes them shorter
+    than ``shortest``: warm-up and start cost too much then. No segment is longer than ``longest``.
+    """
+    rounds = max(1, ceil(frames / (workers * longest)))
+    count = max(1, ceil(frames / longest), min(workers * rounds, frames // shortest))
+    bounds = [frames * i // count for i in range(count + 1)]
+    return tuple(
+        Segment(camera, i, start, stop, min(warm_up, start)) for i, (start, stop) in enumerate(pairwise(bounds))
+    )
+
+
+def first_tasks(pipeline: Pipeline, cameras: Iterable[str]) -> tuple[Task, ...]:
+    """The tasks that need no segments."""
+    return tuple(
+        Task(stage.name, camera) for stage in pipeline.stages if stage.unit is Unit.ASSET for camera in cameras
+    )
+
+
+def later_tasks(pipeline: Pipeline, segments: Sequence[Segment]) -> tuple[Task, ...]:
+    """The tasks that follow once all segments are known."""
+    tasks: list[Task] = []
+    for stage in pipeline.stages:
+        if stage.unit is Unit.SEGMENT:
+            tasks += [Task(stage.name, segment.camera, segment.index) for segment in segments]
+        elif stage.unit is Unit.JOB:
+            tasks.append(Task(stage.name))
+    return tuple(tasks)
+
+
+def ready_tasks(
+    pipeline: Pipeline, done: Iterable[Task], queued: Iterable[Task], waiting: Sequence[Task], window: int
+) -> tuple[Task, ...]:
+    """Those of ``waiting`` that can be queued now.
+
+    At most ``window`` tasks of a job are queued at once, so that a long job leaves room for short ones; earlier
+    stages come last in that choice, because finishing what was begun frees results sooner.
+    """
+    finished = set(done)
+    room = window - sum(1 for _ in queued)
+    open_units: dict[str, set[str]] = defaultdict(set)
+    for task in (*waiting, *queued):
+        open_units[task.stage].add(task.camera)
+    order = {stage.name: position for position, stage in enumerate(pipeline.stages)}
+    candidates = [task for task in waiting if _is_ready(pipeline, task, finished, open_units)]
+    candidates.sort(key=lambda task: (-order[task.stage], task.segment or 0, task.camera))
+    return tuple(candidates[: max(room, 0)])
+
+
+def _is_ready(pipeline: Pipeline, task: Task, finished: set[Task], open_units: Mapping[str, set[str]]) -> bool:
+    stage = pipeline.stage(task.stage)
+    if stage.ordered and task.segment and Task(task.stage, task.camera, task.segment - 1) not in finished:
+        return False
+    return all(_has_result(pipeline.stage(name), task, finished, open_units) for name in stage.after)
+
+
+def _has_result(before: Stage, task: Task, finished: set[Task], open_units: Mapping[str, set[str]]) -> bool:
+    if before.unit is Unit.SEGMENT and task.segment is not None:
+        return Task(before.name, task.camera, task.segment) in finished
+    if before.unit is Unit.ASSET and task.camera:
+        return task.camera not in open_units[before.name]
+    return not open_units[before.name]
+
+
+def progress(pipeline: Pipeline, fractions: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], float]:
+    """Progress of every stage and of the job, 0 to 1, from the fractions done of each stage's tasks.
+
+    A stage whose tasks are not known yet has done nothing.
+    """
+    stages = {
+        stage.name: (sum(values) / len(values) if (values := fractions.get(stage.name, ())) else 0.0)
+        for stage in pipeline.stages
+    }
+    total = sum(stage.weight for stage in pipeline.stages)
+    return stages, sum(stage.weight * stages[stage.name] for stage in pipeline.stages) / total

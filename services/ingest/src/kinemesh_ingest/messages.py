@@ -1,0 +1,88 @@
+"""Rows of the catalogue as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from google.protobuf.json_format import ParseDict
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from kinemesh.asset.v1 import asset_pb2
+from kinemesh.job.v1 import job_pb2
+from kinemesh_ingest.catalogue.tables import AnyRow
+from kinemesh_ingest.domain.pipelines import PIPELINES, Pipeline
+
+
+def to_timestamp(time: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
+
+
+def to_asset(row: AnyRow) -> asset_pb2.Asset:
+    asset = asset_pb2.Asset(
+        asset_id=row.asset_id,
+        owner=row.owner,
+        filename=row.filename,
+        content_type=row.content_type,
+        size_bytes=row.size_bytes,
+        state=asset_pb2.AssetState.Value(f"ASSET_STATE_{row.state}"),
+        create_time=to_timestamp(row.create_time),
+        update_time=to_timestamp(row.update_time),
+    )
+    if row.video:
+        ParseDict(row.video, asset.video)
+    if row.failure:
+        ParseDict(row.failure, asset.failure)
+    return asset
+
+
+def to_job(row: AnyRow, inputs: Sequence[tuple[str, str]], counts: Sequence[AnyRow]) -> job_pb2.Job:
+    """A job; ``counts`` are the rows of ``jobs.stage_counts`` that belong to it."""
+    by_stage = {count.stage: count for count in counts}
+    pipeline = PIPELINES.get(row.pipeline)
+    names = [stage.name for stage in pipeline.stages] if pipeline else list(by_stage)
+    job = job_pb2.Job(
+        job_id=row.job_id,
+        owner=row.owner,
+        pipeline=row.pipeline,
+        state=job_pb2.JobState.Value(f"JOB_STATE_{row.state}"),
+        stage=row.stage,
+        progress=1.0 if row.state == "SUCCEEDED" else row.progress,
+        inputs=[job_pb2.JobInput(camera=camera, asset_id=asset_id) for camera, asset_id in inputs],
+        stages=[_to_progress(name, by_stage.get(name)) for name in names],
+        create_time=to_timestamp(row.create_time),
+        update_time=to_timestamp(row.update_time),
+    )
+    ParseDict(row.parameters, job.parameters)
+    if row.failure:
+        ParseDict(row.failure, job.failure)
+    if row.state == "SUCCEEDED":
+        # What an unfinished job has written so far is not for anybody's eyes.
+        job.outputs.extend(ParseDict(output, job_pb2.JobOutput()) for output in row.outputs)
+        job.summary.update(row.summary)
+    return job
+
+
+def to_pipeline(pipeline: Pipeline) -> job_pb2.Pipeline:
+    return job_pb2.Pipeline(
+        pipeline=pipeline.name,
+        description=pipeline.description,
+        stages=[
+            job_pb2.PipelineStage(
+                stage=stage.name,
+                service=stage.service,
+                unit=stage.unit.value,
+                after=stage.after,
+                ordered=stage.ordered,
+            )
+            for stage in pipeline.stages
+        ],
+    )
+
+
+def _to_progress(stage: str, count: AnyRow | None) -> job_pb2.StageProgress:
+    if count is None:
+        return job_pb2.StageProgress(stage=stage)
+    return job_pb2.StageProgress(stage=stage, tasks=count.known, tasks_done=count.done, progress=float(count.mean))

@@ -1,0 +1,287 @@
+"""AssetService and JobService: protobuf in, catalogue and storage, protobuf out."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from sqlalchemy import and_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from kinemesh import errors
+from kinemesh.asset.v1 import asset_pb2, asset_pb2_grpc
+from kinemesh.bus.connection import Bus
+from kinemesh.bus.events import replay
+from kinemesh.common.v1 import common_pb2
+from kinemesh.job.v1 import job_pb2, job_pb2_grpc, parameters_pb2
+from kinemesh.serving.interceptor import caller
+from kinemesh.storage import keys
+from kinemesh.storage.store import ObjectStore
+from kinemesh.telemetry.tracing import trace_headers
+from kinemesh_ingest.catalogue import assets, jobs, requests, sweeps
+from kinemesh_ingest.catalogue.paging import newest_first, page_request
+from kinemesh_ingest.catalogue.tables import AnyRow
+from kinemesh_ingest.catalogue.tables import assets as assets_table
+from kinemesh_ingest.catalogue.tables import jobs as jobs_table
+from kinemesh_ingest.conductor import Conductor
+from kinemesh_ingest.domain.pipelines import PIPELINES, SPLIT
+from kinemesh_ingest.domain.validation import check_id, check_range, check_style
+from kinemesh_ingest.messages import to_asset, to_job, to_pipeline, to_timestamp
+from kinemesh_ingest.uploads import Uploads
+
+_DOWNLOAD_S = 900
+
+
+class AssetRpc(asset_pb2_grpc.AssetServiceServicer):
+    """Stores and checks media."""
+
+    def __init__(self, engine: AsyncEngine, store: ObjectStore, uploads: Uploads, conductor: Conductor) -> None:
+        self._engine = engine
+        self._store = store
+        self._uploads = uploads
+        self._conductor = conductor
+
+    async def CreateUpload(  # noqa: N802
+        self, request: asset_pb2.CreateUploadRequest, context: Any
+    ) -> asset_pb2.CreateUploadResponse:
+        return await self._uploads.announce(request, caller(context))
+
+    async def ConfirmUpload(  # noqa: N802
+        self, request: asset_pb2.ConfirmUploadRequest, context: Any
+    ) -> asset_pb2.ConfirmUploadResponse:
+        row = await self._uploads.confirm(request, caller(context))
+        self._conductor.swept.set()
+        return asset_pb2.ConfirmUploadResponse(asset=to_asset(row))
+
+    async def GetAsset(  # noqa: N802
+        self, request: asset_pb2.GetAssetRequest, context: Any
+    ) -> asset_pb2.GetAssetResponse:
+        async with self._engine.connect() as connection:
+            row = await assets.find(connection, request.asset_id, caller(context))
+        return asset_pb2.GetAssetResponse(asset=to_asset(row))
+
+    async def ListAssets(  # noqa: N802
+        self, request: asset_pb2.ListAssetsRequest, context: Any
+    ) -> asset_pb2.ListAssetsResponse:
+        wanted = page_request(request.page_size, request.page_token, request.skip)
+        mine = assets_table.c.owner == caller(context)
+        async with self._engine.connect() as connection:
+            page = await newest_first(connection, assets_table, "asset_id", mine, wanted)
+        return asset_pb2.ListAssetsResponse(
+            assets=[to_asset(row) for row in page.rows], next_page_token=page.next_token, total_size=page.total
+        )
+
+    async def DeleteAsset(  # noqa: N802
+        self, request: asset_pb2.DeleteAssetRequest, context: Any
+    ) -> asset_pb2.DeleteAssetResponse:
+        owner = caller(context)
+        async with self._engine.begin() as connection:
+            if await requests.is_known(connection, owner, "DeleteAsset", request.request_id):
+                return asset_pb2.DeleteAssetResponse()
+            row = await assets.find(connection, request.asset_id, owner, lock=True)
+            await assets.remove(connection, row.asset_id)
+            await sweeps.order(connection, keys.asset_prefix(row.asset_id))
+            await requests.claim(connection, owner, "DeleteAsset", request.request_id, row.asset_id)
+        self._conductor.swept.set()
+        return asset_pb2.DeleteAssetResponse()
+
+    async def CreateAssetDownload(  # noqa: N802
+        self, request: asset_pb2.CreateAssetDownloadRequest, context: Any
+    ) -> asset_pb2.CreateAssetDownloadResponse:
+        async with self._engine.connect() as connection:
+            row = await assets.find(connection, request.asset_id, caller(context))
+        _require_ready(row)
+        download = common_pb2.Download(
+            url=self._store.presign_get(keys.asset_source(row.asset_id)),
+            expires_in_sec=_DOWNLOAD_S,
+            content_type=row.content_type,
+            size_bytes=row.size_bytes,
+        )
+        return asset_pb2.CreateAssetDownloadResponse(download=download)
+
+
+class JobRpc(job_pb2_grpc.JobServiceServicer):
+    """Runs pipelines over assets."""
+
+    def __init__(self, engine: AsyncEngine, store: ObjectStore, bus: Bus, conductor: Conductor) -> None:
+        self._engine = engine
+        self._store = store
+        self._bus = bus
+        self._conductor = conductor
+
+    async def CreateJob(  # noqa: N802
+        self, request: job_pb2.CreateJobRequest, context: Any
+    ) -> job_pb2.CreateJobResponse:
+        owner = caller(context)
+        pipeline = check_parameters(request.parameters)
+        inputs = _check_inputs(request)
+        job_id = check_id("job_id", request.job_id) if request.job_id else uuid.uuid4().hex
+        async with self._engine.begin() as connection:
+            first = await requests.claim(connection, owner, "CreateJob", request.request_id, job_id)
+            if first != job_id:
+                return job_pb2.CreateJobResponse(job=await self._describe(connection, first, owner))
+            for _, asset_id in inputs:
+                # The lock keeps the asset from being deleted before the job is known to read it.
+                _require_ready(await assets.find(connection, asset_id, owner, lock=True))
+            await _require_unused(connection, job_id)
+            row = await jobs.add(
+                connection,
+                inputs,
+                job_id=job_id,
+                owner=owner,
+                pipeline=pipeline,
+                stage=SPLIT.name,
+                parameters=MessageToDict(request.parameters, preserving_proto_field_name=True),
+                trace=trace_headers(),
+            )
+            await self._conductor.start(connection, row, inputs)
+            job = await self._describe(connection, job_id, owner)
+        self._conductor.published.set()
+        return job_pb2.CreateJobResponse(job=job)
+
+    async def GetJob(self, request: job_pb2.GetJobRequest, context: Any) -> job_pb2.GetJobResponse:  # noqa: N802
+        async with self._engine.connect() as connection:
+            return job_pb2.GetJobResponse(job=await self._describe(connection, request.job_id, caller(context)))
+
+    async def ListJobs(self, request: job_pb2.ListJobsRequest, context: Any) -> job_pb2.ListJobsResponse:  # noqa: N802
+        wanted = page_request(request.page_size, request.page_token, request.skip)
+        condition = jobs_table.c.owner == caller(context)
+        if request.pipeline:
+            condition = and_(condition, jobs_table.c.pipeline == request.pipeline)
+        if request.states:
+            names = [job_pb2.JobState.Name(state).removeprefix("JOB_STATE_") for state in request.states]
+            condition = and_(condition, jobs_table.c.state.in_(names))
+        async with self._engine.connect() as connection:
+            page = await newest_first(connection, jobs_table, "job_id", condition, wanted)
+            described = await _describe_rows(connection, page.rows)
+        return job_pb2.ListJobsResponse(jobs=described, next_page_token=page.next_token, total_size=page.total)
+
+    async def CancelJob(self, request: job_pb2.CancelJobRequest, context: Any) -> job_pb2.CancelJobResponse:  # noqa: N802
+        row = await self._conductor.cancel(request.job_id, caller(context))
+        async with self._engine.connect() as connection:
+            return job_pb2.CancelJobResponse(job=(await _describe_rows(connection, [row]))[0])
+
+    async def DeleteJob(self, request: job_pb2.DeleteJobRequest, context: Any) -> job_pb2.DeleteJobResponse:  # noqa: N802
+        owner = caller(context)
+        async with self._engine.begin() as connection:
+            if await requests.is_known(connection, owner, "DeleteJob", request.request_id):
+                return job_pb2.DeleteJobResponse()
+            row = await jobs.find(connection, request.job_id, owner, lock=True)
+            await requests.claim(connection, owner, "DeleteJob", request.request_id, row.job_id)
+            await self._conductor.delete(connection, row)
+        self._conductor.wake()
+        return job_pb2.DeleteJobResponse()
+
+    async def WatchJob(  # noqa: N802
+        self, request: job_pb2.WatchJobRequest, context: Any
+    ) -> AsyncIterator[job_pb2.WatchJobResponse]:
+        async with self._engine.connect() as connection:
+            await jobs.find(connection, request.job_id, caller(context))
+        async for sequence, event in replay(self._bus, request.job_id, request.after_sequence):
+            yield job_pb2.WatchJobResponse(sequence=sequence, event=event)
+
+    async def ListJobLogs(  # noqa: N802
+        self, request: job_pb2.ListJobLogsRequest, context: Any
+    ) -> job_pb2.ListJobLogsResponse:
+        wanted = page_request(request.page_size, "", most=1000)
+        if request.page_token and not request.page_token.isdecimal():
+            raise errors.InvalidArgument("INVALID_PAGE_TOKEN", "page_token is not one that this list gave.")
+        async with self._engine.connect() as connection:
+            await jobs.find(connection, request.job_id, caller(context))
+            rows, total = await jobs.logs(connection, request.job_id, int(request.page_token or 0), wanted.size + 1)
+        more = len(rows) > wanted.size
+        rows = rows[: wanted.size]
+        return job_pb2.ListJobLogsResponse(
+            logs=[job_pb2.JobLog(time=to_timestamp(row.time), level=row.level, text=row.text) for row in rows],
+            next_page_token=str(rows[-1].log_id) if more else "",
+            total_size=total,
+        )
+
+    async def CreateOutputDownload(  # noqa: N802
+        self, request: job_pb2.CreateOutputDownloadRequest, context: Any
+    ) -> job_pb2.CreateOutputDownloadResponse:
+        async with self._engine.connect() as connection:
+            row = await jobs.find(connection, request.job_id, caller(context))
+        if row.state != jobs.SUCCEEDED:
+            raise errors.FailedPrecondition("JOB_NOT_SUCCEEDED", "The job has no outputs yet.", state=row.state)
+        found = [output for output in row.outputs if output["name"] == request.name]
+        if not found:
+            raise errors.NotFound("OUTPUT_NOT_FOUND", "The job made no such output.", name=request.name)
+        key = keys.output(row.job_id, request.name)
+        download = common_pb2.Download(
+            url=self._store.presign_get(key),
+            expires_in_sec=_DOWNLOAD_S,
+            content_type=found[0]["content_type"],
+            size_bytes=int(found[0]["size_bytes"]),
+        )
+        return job_pb2.CreateOutputDownloadResponse(download=download, object_key=key)
+
+    async def ListPipelines(  # noqa: N802
+        self, request: job_pb2.ListPipelinesRequest, _context: Any
+    ) -> job_pb2.ListPipelinesResponse:
+        # There are a handful; a page always holds them all.
+        page_request(request.page_size, "")
+        described = [to_pipeline(pipeline) for pipeline in PIPELINES.values()]
+        return job_pb2.ListPipelinesResponse(pipelines=described, total_size=len(described))
+
+    async def _describe(self, connection: AsyncConnection, job_id: str, owner: str) -> job_pb2.Job:
+        return (await _describe_rows(connection, [await jobs.find(connection, job_id, owner)]))[0]
+
+
+async def _describe_rows(connection: AsyncConnection, rows: list[AnyRow]) -> list[job_pb2.Job]:
+    ids = [row.job_id for row in rows]
+    inputs = await jobs.inputs_of(connection, ids)
+    counts = await jobs.stage_counts(connection, ids)
+    return [
+        to_job(row, inputs.get(row.job_id, []), [count for count in counts if count.job_id == row.job_id])
+        for row in rows
+    ]
+
+
+def check_parameters(parameters: parameters_pb2.JobParameters) -> str:
+    """Check what a job asks for; answers with the pipeline's name.
+
+    :raises InvalidArgument: naming the field.
+    """
+    name = parameters.WhichOneof("pipeline")
+    if name not in PIPELINES:
+        raise errors.InvalidArgument(
+            "UNKNOWN_PIPELINE", f"The pipeline must be one of: {', '.join(PIPELINES)}.", field="parameters"
+        )
+    _check_pose(parameters.pose)
+    return str(name)
+
+
+def _check_pose(pose: parameters_pb2.PoseParameters) -> None:
+    check_range("max_persons", pose.max_persons, 0, 16)
+    style = pose.style
+    check_style(style.colors, style.line_thickness, style.joint_radius, style.trail_sec)
+    if pose.subject == parameters_pb2.SUBJECT_SELECTION_AT_POINT:
+        if not pose.HasField("subject_point"):
+            raise errors.InvalidArgument("MISSING_FIELD", "subject_point is needed.", field="subject_point")
+        check_range("subject_point.time_sec", pose.subject_point.time_sec, 0, 1e6)
+        check_range("subject_point.point.x", pose.subject_point.point.x, 0, 1)
+        check_range("subject_point.point.y", pose.subject_point.point.y, 0, 1)
+
+
+def _check_inputs(request: job_pb2.CreateJobRequest) -> list[tuple[str, str]]:
+    if len(request.inputs) != 1:
+        raise errors.InvalidArgument("WRONG_INPUTS", "This pipeline reads exactly one asset.", field="inputs")
+    return [(check_id("camera", source.camera or "main"), source.asset_id) for source in request.inputs]
+
+
+def _require_ready(row: AnyRow) -> None:
+    if row.state != assets.READY:
+        raise errors.FailedPrecondition(
+            "ASSET_NOT_READY", "The asset has not been uploaded, confirmed and accepted.", state=row.state
+        )
+
+
+async def _require_unused(connection: AsyncConnection, job_id: str) -> None:
+    try:
+        await jobs.find(connection, job_id)
+    except errors.NotFound:
+        return
+    raise errors.AlreadyExists("JOB_EXISTS", "A job of this id exists.", job_id=job_id)

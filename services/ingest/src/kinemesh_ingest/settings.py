@@ -1,0 +1,61 @@
+"""What ingest reads from the environment."""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import Field, SecretStr
+
+from kinemesh.inference.settings import TritonSettings
+from kinemesh.settings import Group, ServiceSettings
+from kinemesh.storage.settings import S3Settings
+
+
+class DatabaseSettings(Group):
+    """The catalogue."""
+
+    url: SecretStr = SecretStr("postgresql+psycopg://localhost/kinemesh")
+    connections: int = Field(default=8, ge=2, le=100)
+    timeout_s: float = Field(default=10.0, gt=0, le=120)
+
+
+class UploadSettings(Group):
+    """What users may bring."""
+
+    max_size_mb: int = Field(default=5120, ge=1)
+    part_size_mb: int = Field(default=64, ge=5, le=5120, description="larger files are uploaded in parts of this size")
+    url_expires_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
+    max_pixels: int = Field(default=8192 * 4320, ge=1)
+    max_frames: int = Field(default=2_000_000, ge=1)
+    max_duration_s: float = Field(default=12 * 3600.0, gt=0)
+
+
+class ConductorSettings(Group):
+    """How work is cut and handed out."""
+
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="segments worked on at once, over all machines"
+    )
+    min_segment_frames: int = Field(default=48, ge=1)
+    max_segment_frames: int = Field(default=600, ge=1)
+    warm_up_frames: int = Field(default=10, ge=0, le=300)
+    window: int = Field(default=8, ge=1, le=1000, description="tasks of one job that may be queued at once")
+
+
+class RetentionSettings(Group):
+    """What is cleaned up, and when."""
+
+    pending_upload_hours: float = Field(default=24.0, gt=0)
+    sweep_interval_s: float = Field(default=5.0, gt=0)
+    late_sweep_s: float = Field(default=60.0, ge=0, description="a second look after workers that wrote too late")
+
+
+class IngestSettings(ServiceSettings):
+    """All settings of ingest."""
+
+    s3: S3Settings = S3Settings()
+    triton: TritonSettings = TritonSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    upload: UploadSettings = UploadSettings()
+    conductor: ConductorSettings = ConductorSettings()
+    retention: RetentionSettings = RetentionSettings()

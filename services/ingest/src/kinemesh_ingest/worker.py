@@ -1,0 +1,124 @@
+"""What ingest takes from the broker: the stage split, and what became of everybody's tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import structlog
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+
+from kinemesh import errors
+from kinemesh.asset.v1 import asset_pb2
+from kinemesh.bus.connection import Bus
+from kinemesh.bus.consume import consume
+from kinemesh.bus.tasks import Handle, TaskContext, bury
+from kinemesh.bus.topology import CONDUCTOR, TASKS, UNDERTAKER, progress_subject
+from kinemesh.media.index import FrameIndex, build_index
+from kinemesh.media.probe import probe
+from kinemesh.media.types import Limits, VideoInfo
+from kinemesh.storage import keys
+from kinemesh.storage.store import ObjectStore
+from kinemesh.task.v1 import task_pb2
+from kinemesh_ingest.conductor import Conductor
+from kinemesh_ingest.domain.planning import plan_segments
+from kinemesh_ingest.settings import ConductorSettings
+
+_QUEUE = "ingest"
+
+_log = structlog.get_logger()
+
+
+def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limits) -> Handle:
+    """The stage split: demuxes an asset, keeps its frame index, and cuts it into segments."""
+
+    async def split(task: task_pb2.Task, _context: TaskContext) -> task_pb2.TaskDone:
+        asset_id = next(source.asset_id for source in task.inputs if source.camera == task.camera)
+
+        def demux() -> tuple[VideoInfo, FrameIndex]:
+            with store.open_range(keys.asset_source(asset_id)) as source:
+                info = probe(source, limits)
+                source.seek(0)
+                return info, build_index(source, limits)
+
+        info, index = await asyncio.to_thread(demux)
+        await store.put_bytes(keys.asset_index(asset_id), index.to_bytes())
+        segments = plan_segments(
+            task.camera,
+            len(index.pts),
+            workers=settings.workers,
+            shortest=settings.min_segment_frames,
+            longest=settings.max_segment_frames,
+            warm_up=settings.warm_up_frames,
+        )
+        done = task_pb2.TaskDone(
+            frames=len(index.pts),
+            video=to_video(info),
+            segments=[
+                task_pb2.Segment(
+                    camera=segment.camera,
+                    index=segment.index,
+                    start_frame=segment.start_frame,
+                    stop_frame=segment.stop_frame,
+                    warm_up_frames=segment.warm_up_frames,
+                )
+                for segment in segments
+            ],
+        )
+        return done
+
+    return split
+
+
+def to_video(info: VideoInfo) -> asset_pb2.Video:
+    """What a probe found, as a message."""
+    return asset_pb2.Video(
+        width=info.width,
+        height=info.height,
+        rotation=info.rotation,
+        frame_rate=float(info.frame_rate),
+        duration_sec=info.duration_s,
+        codec=info.codec,
+        container=info.container,
+        has_audio=info.has_audio,
+    )
+
+
+async def conduct(bus: Bus, conductor: Conductor, stop: asyncio.Event) -> None:
+    """Let outcomes and reports of progress move jobs on, and bury tasks that killed every worker."""
+
+    async def on_outcome(message: Msg) -> None:
+        await conductor.on_outcome(task_pb2.TaskOutcome.FromString(message.data))
+        await message.ack()
+
+    async def on_progress(message: Msg) -> None:
+        try:
+            await conductor.on_progress(task_pb2.TaskProgress.FromString(message.data))
+        except Exception as error:  # noqa: BLE001 - the next report makes up for a lost one
+            _log.warning("progress was not noted", error=type(error).__name__)
+
+    async def on_exhausted(message: Msg) -> None:
+        advisory = json.loads(message.data)
+        try:
+            raw = await bus.jetstream.get_msg(TASKS, advisory["stream_seq"])
+        except NotFoundError:
+            await message.ack()
+            return
+        task = task_pb2.Task.FromString(raw.data or b"")
+        lost = errors.Internal("WORKER_LOST", "The work ended its worker again and again.", stage=task.stage)
+        await bury(bus, task, lost)
+        await bus.jetstream.delete_msg(TASKS, advisory["stream_seq"])
+        await message.ack()
+
+    reports = await bus.client.subscribe(progress_subject("*"), queue=_QUEUE, cb=on_progress, pending_msgs_limit=1024)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(consume(bus, CONDUCTOR, on_outcome, stop, slots=4))
+            group.create_task(consume(bus, UNDERTAKER, on_exhausted, stop))
+    finally:
+        try:
+            await reports.unsubscribe()
+        except NatsError as error:
+            _log.info("unsubscribe", error=type(error).__name__)
