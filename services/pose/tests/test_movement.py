@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,6 +211,26 @@ def test_the_summary_is_json_and_the_table_has_one_length() -> None:
         assert {len(column) for column in report.table.values()} == {count}
     again = movement_metrics(track(CFR, curls(CFR), clip=CFR))
     assert json.dumps(again.summary) == text
+
+
+def test_the_documentation_lists_every_key_and_column() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    written = set(re.findall(r"`([^`]*)`", text))
+    words = {word for name in written for word in re.split(r"[^a-z_]+", name)}
+
+    def keys(value: Any) -> set[str]:
+        if not isinstance(value, dict):
+            return set()
+        return set(value) | {key for item in value.values() for key in keys(item)}
+
+    report = movement_metrics(track(CFR, curls(CFR)))
+    names = {*body.ANGLES, *body.JOINTS}
+    plain = {name.removeprefix("left_").removeprefix("right_") for name in names}
+    assert plain <= words
+    assert keys(report.summary) - names - words == set()
+    suffixes = {re.sub("|".join(sorted(names, key=len, reverse=True)), "", column) for column in report.table}
+    assert {f"<angle>{s}" for s in suffixes if s.startswith("_deg")} <= written
+    assert {s for s in suffixes if not s.startswith("_")} <= written
 
 
 def test_one_frame_has_angles_and_nothing_that_needs_time() -> None:
