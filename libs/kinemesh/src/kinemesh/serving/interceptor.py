@@ -29,7 +29,7 @@ def caller(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     return str(dict(context.invocation_metadata() or ()).get(OWNER, LOCAL_OWNER))
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor[Any, Any]):
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Wraps unary and streaming handlers alike."""
 
     async def intercept_service(
