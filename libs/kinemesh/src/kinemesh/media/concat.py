@@ -37,6 +37,7 @@ def concatenate(
     parts: Sequence[Source],
     out: str | os.PathLike[str],
     *,
+    time_base: Fraction,
     audio_source: Source | None = None,
     end_pts: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -47,27 +48,22 @@ def concatenate(
     also where either starts late. AAC and MP3 are copied; other sound is encoded as AAC. The index stands at the front
     (faststart). The same input gives the same bytes.
 
-    :param parts: in order; equal encoder settings and time base.
+    :param parts: in order, of equal encoder settings.
     :param out: path of the MP4.
+    :param time_base: seconds per tick, as given to the parts' writers; the MP4 counts in the same ticks.
     :param audio_source: the original video. Without a usable audio stream in it the result is silent.
-    :param end_pts: when the last frame ends, in the parts' ticks; by default it lasts as long as the one before.
-    :raises InvalidArgument: NO_PARTS, PARTS_DIFFER, PARTS_OUT_OF_ORDER
+    :param end_pts: when the last frame ends, in ticks; by default it lasts as long as the one before.
+    :raises InvalidArgument: NO_PARTS, PARTS_DIFFER, PARTS_OUT_OF_ORDER, CORRUPT_PART
     """
     if not parts:
         raise InvalidArgument("NO_PARTS", "There are no parts to join.")
     with ExitStack() as stack:
-        with translated_errors():
-            first = stack.enter_context(_Part(parts[0]))
-        output = stack.enter_context(
-            av.open(os.fspath(out), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"})
-        )
+        first = stack.enter_context(_Part(parts[0], 0))
+        options = {"movflags": "+faststart", "fflags": "+bitexact", **_track_options(time_base)}
+        output = stack.enter_context(av.open(os.fspath(out), "w", format="mp4", options=options))
         video = output.add_stream_from_template(first.stream, opaque=True)
-        time_base = Fraction(first.stream.time_base or 0)
-        output.container_options.update(_track_options(time_base))
-        video.time_base = time_base
-        streams: list[Iterator[Stamped]] = []
         counter = _Counter()
-        streams.append(_video_packets(parts, first, video, end_pts, counter))
+        streams = [_video_packets(parts, first, video, time_base, end_pts, counter)]
         if audio_source is not None:
             original = stack.enter_context(open_media(audio_source, limits, checked=True))
             audio = audio_stream(original)
@@ -95,15 +91,15 @@ def _track_options(time_base: Fraction) -> dict[str, str]:
 class _Part:
     """One part, opened."""
 
-    def __init__(self, source: Source) -> None:
-        self._stack = ExitStack()
-        file = self._stack.enter_context(open_bytes(source))
-        try:
-            self.container = self._stack.enter_context(av.open(file, "r", format="nut", buffer_size=256 << 10))
-        except BaseException:
-            self._stack.close()
-            raise
-        self.stream: VideoStream = self.container.streams.video[0]
+    def __init__(self, source: Source, number: int) -> None:
+        with ExitStack() as stack:
+            file = stack.enter_context(open_bytes(source))
+            try:
+                self.container = stack.enter_context(av.open(file, "r", format="nut", buffer_size=256 << 10))
+                self.stream: VideoStream = self.container.streams.video[0]
+            except (av.error.FFmpegError, IndexError) as error:
+                raise InvalidArgument("CORRUPT_PART", f"Part {number} cannot be read.", part=number) from error
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> _Part:
         return self
@@ -118,12 +114,11 @@ class _Part:
 
 
 def _video_packets(
-    parts: Sequence[Source], first: _Part, target: Any, end_pts: int | None, counter: _Counter
+    parts: Sequence[Source], first: _Part, target: Any, time_base: Fraction, end_pts: int | None, counter: _Counter
 ) -> Iterator[Stamped]:
     signature = first.signature
-    time_base = Fraction(first.stream.time_base or 0)
     waiting: Packet[Any] | None = None
-    step = 1
+    last_pts, step = 0, 1
 
     def ready(packet: Packet[Any], duration: int) -> Stamped:
         packet.duration = duration
@@ -132,25 +127,28 @@ def _video_packets(
         return (packet.dts or 0) * time_base, 0, packet
 
     for number, source in enumerate(parts):
-        with _Part(source) if number else first as part:
+        with _Part(source, number) if number else first as part:
             if part.signature != signature:
                 raise InvalidArgument(
                     "PARTS_DIFFER", f"Part {number} was encoded with other settings than part 0.", part=number
                 )
+            ticks = Fraction(part.stream.time_base or 0) / time_base  # NUT counts in ticks of its own choice
             for packet in part.container.demux(part.stream):
                 if not packet.size or packet.pts is None:
                     continue
-                packet.dts = packet.pts
-                if waiting is not None and waiting.pts is not None:
-                    step = packet.pts - waiting.pts
+                pts = round(packet.pts * ticks)
+                packet.pts = packet.dts = pts
+                packet.time_base = time_base
+                if waiting is not None:
+                    step = pts - last_pts
                     if step <= 0:
                         raise InvalidArgument(
                             "PARTS_OUT_OF_ORDER", f"Part {number} does not start after the one before.", part=number
                         )
                     yield ready(waiting, step)
-                waiting = packet
-    if waiting is not None and waiting.pts is not None:
-        yield ready(waiting, max(1, end_pts - waiting.pts) if end_pts is not None else step)
+                waiting, last_pts = packet, pts
+    if waiting is not None:
+        yield ready(waiting, max(1, end_pts - last_pts) if end_pts is not None else step)
 
 
 def _audio_packets(

@@ -1,7 +1,7 @@
 """Opening hostile media.
 
 The container is recognised by its first bytes and opened with exactly that demuxer, so that no playlist, image list or
-other format that refers to further files is ever tried. Bytes come from our own reader only: libavformat may open nothing.
+other format that refers to further files is ever tried. Bytes come from our own reader only: libavformat opens nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 import av
@@ -24,15 +24,14 @@ from kinemesh.errors import TooLarge, UnsupportedMedia
 from kinemesh.media import isobmff
 from kinemesh.media.types import Limits, Source
 
-VIDEO_DECODERS = frozenset(
-    "h264 hevc vp8 vp9 libvpx libvpx-vp9 av1 libdav1d mpeg4 msmpeg4 msmpeg4v2 mjpeg h263 prores mpeg1video mpeg2video".split()
-)
-AUDIO_DECODERS = frozenset(
-    (
-        "aac mp3 mp3float opus libopus vorbis ac3 eac3 flac alac amrnb amrwb "
-        "pcm_s16le pcm_s16be pcm_s24le pcm_s24be pcm_s32le pcm_f32le pcm_u8 pcm_mulaw pcm_alaw"
-    ).split()
-)
+VIDEO_DECODERS = {
+    *("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mjpeg", "prores"),
+    *("mpeg4", "msmpeg4", "msmpeg4v2", "h263", "mpeg1video", "mpeg2video"),
+}
+AUDIO_DECODERS = {
+    *("aac", "mp3", "mp3float", "opus", "libopus", "vorbis", "ac3", "eac3", "flac", "alac", "amrnb", "amrwb"),
+    *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_mulaw", "pcm_alaw"),
+}
 _DEMUXERS = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
 _BUFFER_BYTES = 256 << 10  # few, large reads: the source may be a range reader over a network
 
@@ -63,7 +62,8 @@ def open_media(source: Source, limits: Limits, *, checked: bool = False) -> Iter
 
     :param checked: the file passed :func:`kinemesh.media.probe` or :func:`kinemesh.media.build_index` before, so that
         its structure need not be read again.
-    :raises UnsupportedMedia: EMPTY_FILE, NOT_A_VIDEO, UNSUPPORTED_CONTAINER, TRUNCATED, CORRUPT_MEDIA, EXTERNAL_REFERENCE.
+    :raises UnsupportedMedia: EMPTY_FILE, NOT_A_VIDEO, UNSUPPORTED_CONTAINER, TRUNCATED, CORRUPT_MEDIA, NO_FRAMES,
+        EXTERNAL_REFERENCE.
     :raises TooLarge: TOO_MANY_STREAMS, TOO_MANY_FRAMES, TOO_LARGE_INDEX.
     """
     with open_bytes(source) as file:
@@ -171,15 +171,16 @@ def _ebml_integer(data: bytes, position: int, *, keep_marker: bool) -> tuple[int
     return value if keep_marker else value & ones, position + length, value & ones == ones
 
 
-def translated_errors() -> AbstractContextManager[None]:
-    """Turn libav's errors into ours; errors of the source's own reader pass as they are."""
-    return _translated_errors()
-
-
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
+    """Turn libav's errors into ours; errors of the source's own reader pass as they are.
+
+    :raises UnsupportedMedia: CORRUPT_MEDIA, NO_FRAMES
+    """
     try:
         yield
+    except av.error.EOFError as error:  # only while opening: packets just end
+        raise UnsupportedMedia("NO_FRAMES", "The file ends before its first frame.") from error
     except av.error.FFmpegError as error:
         raise UnsupportedMedia("CORRUPT_MEDIA", "The file cannot be read as a video; it is damaged.") from error
 
@@ -199,14 +200,7 @@ def video_stream(container: InputContainer, limits: Limits) -> VideoStream:
     if context is None or context.codec.name not in VIDEO_DECODERS:
         name = context.codec.name if context is not None else "unknown"
         raise UnsupportedMedia("UNSUPPORTED_CODEC", f"The video codec ({name}) is not supported.", codec=name)
-    if context.width * context.height > limits.max_pixels:
-        raise TooLarge(
-            "TOO_MANY_PIXELS",
-            f"Frames of {context.width}×{context.height} are too large; at most {limits.max_pixels} pixels are accepted.",
-            width=context.width,
-            height=context.height,
-            max_pixels=limits.max_pixels,
-        )
+    check_pixels(context.width, context.height, limits)
     if not stream.time_base:
         raise UnsupportedMedia("CORRUPT_MEDIA", "The video stream has no time base.")
     context.options = {"max_pixels": str(limits.max_pixels)}
@@ -221,6 +215,18 @@ def audio_stream(container: InputContainer) -> AudioStream | None:
         if context is not None and context.codec.name in AUDIO_DECODERS and stream.time_base:
             return stream
     return None
+
+
+def check_pixels(width: int, height: int, limits: Limits) -> None:
+    """:raises TooLarge: TOO_MANY_PIXELS"""
+    if width * height > limits.max_pixels:
+        raise TooLarge(
+            "TOO_MANY_PIXELS",
+            f"Frames of {width}×{height} are too large; at most {limits.max_pixels} pixels are accepted.",
+            width=width,
+            height=height,
+            max_pixels=limits.max_pixels,
+        )
 
 
 def keep_only(container: InputContainer, index: int) -> None:

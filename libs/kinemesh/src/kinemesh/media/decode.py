@@ -12,9 +12,8 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument, OutOfRange, UnsupportedMedia
-from kinemesh.media.container import keep_only, open_bytes, open_media, translated_errors
+from kinemesh.media.container import check_pixels, keep_only, open_bytes, open_media, translated_errors
 from kinemesh.media.index import FrameIndex, decode_packet
-from kinemesh.media.probe import check_pixels
 from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation, Source
 
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
@@ -61,7 +60,9 @@ def decode(
         )
     width, height = size or (index.width, index.height)
     if width < 1 or height < 1:
-        raise InvalidArgument("INVALID_SIZE", "Width and height must be at least one pixel.", width=width, height=height)
+        raise InvalidArgument(
+            "INVALID_SIZE", "Width and height must be at least one pixel.", width=width, height=height
+        )
     check_pixels(width, height, limits)
     if index.orientation.transpose:
         width, height = height, width

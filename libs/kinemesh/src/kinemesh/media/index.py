@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain, pairwise
+from typing import BinaryIO
 
 import av
 import av.error
 import numpy as np
 import numpy.typing as npt
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from kinemesh.media.container import open_bytes, open_media, translated_errors, video_stream
-from kinemesh.media.probe import check_duration, check_pixels, orientation_of, upright_size
+from kinemesh.media.probe import check_duration, orientation_of, upright_size
 from kinemesh.media.types import DEFAULT_LIMITS, Limits, Orientation, Source
 
 _MAGIC = b"KMFI\x01\n"
 _TRIAL_PACKETS = 32
 
 # In these, one packet is one frame. Elsewhere packets may hold hidden frames (VP8), several or none (MPEG-4 in AVI).
-_ONE_FRAME_PER_PACKET = frozenset("h264 hevc vp9 libvpx-vp9 av1 libdav1d mjpeg prores".split())
+_ONE_FRAME_PER_PACKET = frozenset(["h264", "hevc", "vp9", "libvpx-vp9", "av1", "libdav1d", "mjpeg", "prores"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +41,7 @@ class FrameIndex:
     :param pts: int64 [frames], presentation time stamps in ticks, in presentation order.
     :param end_pts: when the last frame ends, in ticks.
     :param key_frames: int64 [keys], ascending: the first frame that is certain when decoding starts at that key.
-    :param key_pts: int64 [keys], the keyframes' own time stamps. An edit list may hide a keyframe, so that no frame has it.
+    :param key_pts: int64 [keys], the keyframes' own time stamps; an edit list may hide the frames that have them.
     :param width: upright width in square pixels.
     :param height: upright height in square pixels.
     :param orientation: what makes stored pixels upright.
@@ -66,7 +66,7 @@ class FrameIndex:
     @property
     def times(self) -> npt.NDArray[np.float64]:
         """float64 [frames], seconds on the file's own clock (the first frame need not be at 0)."""
-        return self.pts * float(self.time_base)
+        return np.asarray(self.pts * float(self.time_base), np.float64)
 
     @property
     def duration_s(self) -> float:
@@ -103,23 +103,24 @@ class FrameIndex:
 
         :raises InvalidArgument: INVALID_FRAME_INDEX
         """
+        if not data.startswith(_MAGIC):
+            raise InvalidArgument("INVALID_FRAME_INDEX", "The data are not a frame index.")
         try:
-            if not data.startswith(_MAGIC):
-                raise ValueError("magic")
             (length,) = struct.unpack_from("<I", data, len(_MAGIC))
             start = len(_MAGIC) + 4
             header = json.loads(data[start : start + length])
             values = np.frombuffer(data, "<i8", offset=start + length).astype(np.int64)
             frames, keys = int(header["frames"]), int(header["keys"])
-            if min(frames, keys) < 1 or len(values) != frames + 2 * keys:
-                raise ValueError("length")
+            pts, key_frames, key_pts = np.split(values[: frames + 2 * keys], [frames, frames + keys])
+            if len(pts) != frames or len(key_pts) != keys or not frames or not keys:
+                raise InvalidArgument("INVALID_FRAME_INDEX", "The frame index is cut short.")
             return cls(
                 stream_index=int(header["stream_index"]),
                 time_base=Fraction(*header["time_base"]),
-                pts=values[:frames],
+                pts=pts,
                 end_pts=int(header["end_pts"]),
-                key_frames=values[frames : frames + keys],
-                key_pts=values[frames + keys :],
+                key_frames=key_frames,
+                key_pts=key_pts,
                 width=int(header["width"]),
                 height=int(header["height"]),
                 orientation=Orientation(*header["orientation"]),
@@ -140,71 +141,76 @@ def build_index(source: Source, limits: Limits = DEFAULT_LIMITS) -> FrameIndex:
     :raises TooLarge: as :func:`kinemesh.media.probe`.
     """
     with open_bytes(source) as file:
-        with open_media(file, limits) as container:
-            stream = video_stream(container, limits)
-            stream_index, time_base = stream.index, Fraction(stream.time_base or 0)
-            packets = _Packets()
-            with translated_errors():
-                packets.read(container, stream, limits, time_base)
-            plausible = stream.codec_context.codec.name in _ONE_FRAME_PER_PACKET and not packets.lacks_pts
-        with open_media(file, limits, checked=True) as container:
-            stream = video_stream(container, limits)
-            trial, first = _decoded_pts(container, stream, limits, _TRIAL_PACKETS)
-            rate = Fraction(stream.average_rate or stream.guessed_rate or 30)
-            orientation = orientation_of(first) if first is not None else Orientation()
-            size = upright_size(first, stream, orientation, limits) if first is not None else (0, 0)
-        pts = np.sort(np.array(packets.pts, np.int64), kind="stable") if not packets.lacks_pts else np.empty(0, np.int64)
-        sequential = False
-        if not (plausible and trial and trial == pts[: len(trial)].tolist()):
-            with open_media(file, limits, checked=True) as container:
-                stream = video_stream(container, limits)
-                decoded, first = _decoded_pts(container, stream, limits, limits.max_frames)
-                if first is None:
-                    raise UnsupportedMedia("CORRUPT_MEDIA", "None of the video's frames can be decoded.")
-                orientation = orientation_of(first)
-                size = upright_size(first, stream, orientation, limits)
-            stamped = [value for value in decoded if value is not None]
-            if len(stamped) == len(decoded) and all(a < b for a, b in zip(stamped, stamped[1:], strict=False)):
-                sequential = not set(stamped) <= set(packets.pts)
-                pts = np.array(stamped, np.int64)
+        packets = _demux(file, limits)
+        decoded = _decode(file, limits, _TRIAL_PACKETS)
+        pts = np.sort(np.array(packets.pts, np.int64), kind="stable")
+        time_base, sequential = packets.time_base, False
+        last_duration = packets.last_duration
+        if not (packets.trustworthy and decoded.pts and decoded.pts == pts[: len(decoded.pts)].tolist()):
+            decoded = _decode(file, limits, limits.max_frames)
+            if not decoded.pts:
+                raise UnsupportedMedia("CORRUPT_MEDIA", "None of the video's frames can be decoded.")
+            stamps = [stamp for stamp in decoded.pts if stamp is not None]
+            if len(stamps) == len(decoded.pts) and all(a < b for a, b in pairwise(stamps)):
+                sequential = not set(stamps) <= set(packets.pts)
+                pts = np.array(stamps, np.int64)
             else:  # no usable times in the file: the frame rate is all there is
-                sequential = True
-                time_base = 1 / rate
-                pts = np.arange(len(decoded), dtype=np.int64)
-                packets.last_duration = 1
-        end_pts = int(pts[-1]) + max(1, packets.last_duration or _usual_step(pts))
-        key_frames, key_pts = _keys(packets, pts)
-        if sequential or not len(key_pts):
-            key_frames, key_pts = np.zeros(1, np.int64), pts[:1].copy()
-        index = FrameIndex(
-            stream_index=stream_index,
-            time_base=time_base,
-            pts=pts,
-            end_pts=end_pts,
-            key_frames=key_frames,
-            key_pts=key_pts,
-            width=size[0],
-            height=size[1],
-            orientation=orientation,
-            sequential=sequential,
-        )
-        check_duration(index.duration_s, limits)
-        return index
+                sequential, time_base, last_duration = True, 1 / packets.frame_rate, 1
+                pts = np.arange(len(decoded.pts), dtype=np.int64)
+    keys = np.array(packets.key_pts, np.int64)
+    firsts = np.searchsorted(pts, keys, "left").astype(np.int64)
+    keys, firsts = keys[firsts < len(pts)], firsts[firsts < len(pts)]
+    if sequential or not len(keys):
+        keys, firsts = pts[:1].copy(), np.zeros(1, np.int64)
+    index = FrameIndex(
+        stream_index=packets.stream_index,
+        time_base=time_base,
+        pts=pts,
+        end_pts=int(pts[-1]) + max(1, last_duration or _usual_step(pts)),
+        key_frames=firsts,
+        key_pts=keys,
+        width=decoded.size[0],
+        height=decoded.size[1],
+        orientation=decoded.orientation,
+        sequential=sequential,
+    )
+    check_duration(index.duration_s, limits)
+    return index
 
 
+def _usual_step(pts: npt.NDArray[np.int64]) -> int:
+    return int(np.median(np.diff(pts))) if len(pts) > 1 else 1
+
+
+@dataclass(slots=True)
 class _Packets:
-    """What demuxing tells: time stamps of all shown packets in decoding order, and the keyframes that may be seek points."""
+    """What demuxing tells.
 
-    def __init__(self) -> None:
-        self.pts: list[int] = []
-        self.key_pts: list[int] = []
-        self.lacks_pts = False
-        self.last_duration = 0
+    :param trustworthy: every packet has a time stamp and is, in this codec, one frame.
+    :param pts: of all shown packets, in decoding order.
+    :param key_pts: of the keyframes at which decoding may start, ascending.
+    """
 
-    def read(self, container: InputContainer, stream: VideoStream, limits: Limits, time_base: Fraction) -> None:
+    stream_index: int
+    time_base: Fraction
+    frame_rate: Fraction
+    trustworthy: bool
+    pts: list[int] = field(default_factory=list)
+    key_pts: list[int] = field(default_factory=list)
+    last_duration: int = 0
+
+
+def _demux(file: BinaryIO, limits: Limits) -> _Packets:
+    with open_media(file, limits) as container, translated_errors():
+        stream = video_stream(container, limits)
+        found = _Packets(
+            stream_index=stream.index,
+            time_base=Fraction(stream.time_base or 0),
+            frame_rate=Fraction(stream.average_rate or stream.guessed_rate or 30),
+            trustworthy=stream.codec_context.codec.name in _ONE_FRAME_PER_PACKET,
+        )
         latest: int | None = None
         count = 0
-        expected = len(stream.index_entries) if container.format.name.startswith("mov") else 0
         for packet in container.demux(stream):
             if not packet.size:
                 continue  # nothing to decode: the flush at the end, or an empty sample
@@ -214,68 +220,55 @@ class _Packets:
             if count > limits.max_frames:
                 raise TooLarge("TOO_MANY_FRAMES", f"The video has more than {limits.max_frames} frames.")
             if packet.pts is None:
-                self.lacks_pts = True
+                found.trustworthy = False
                 continue
             # Frames shown before a keyframe but stored after it (open GOP) belong to the keyframe before; a keyframe
             # that something stored earlier is shown after is no border at all.
             if packet.is_keyframe and (latest is None or packet.pts > latest):
-                self.key_pts.append(packet.pts)
+                found.key_pts.append(packet.pts)
             if not packet.is_discard:
-                self.pts.append(packet.pts)
+                found.pts.append(packet.pts)
                 if latest is None or packet.pts > latest:
-                    latest, self.last_duration = packet.pts, packet.duration or 0
+                    latest, found.last_duration = packet.pts, packet.duration or 0
         if not count:
             raise UnsupportedMedia("NO_FRAMES", "The video stream holds no frames.")
-        if not self.pts and not self.lacks_pts:
+        if not found.pts and found.trustworthy:
             raise UnsupportedMedia("NO_FRAMES", "The file's edit list hides all frames.")
-        if count < expected - _empty_entries(stream):
+        if "mov" in container.format.name and count < sum(1 for entry in stream.index_entries if entry.size):
             raise UnsupportedMedia("TRUNCATED", "The file holds fewer frames than its index says; it was cut short.")
-        self.key_pts = sorted(set(self.key_pts))
+        found.key_pts = sorted(set(found.key_pts))
+        return found
 
 
-def _empty_entries(stream: VideoStream) -> int:
-    return sum(1 for entry in stream.index_entries if entry.size == 0)
+@dataclass(slots=True)
+class _Decoded:
+    """What decoding tells: time stamps of the frames, and the shape of the first."""
+
+    pts: list[int | None] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
+    orientation: Orientation = field(default_factory=Orientation)
 
 
-def _keys(packets: _Packets, pts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(first certain frame, time stamp) of every keyframe that decoding may start at."""
-    key_pts = np.array(packets.key_pts, np.int64)
-    key_frames = np.searchsorted(pts, key_pts, "left").astype(np.int64)
-    inside = key_frames < len(pts)
-    return key_frames[inside], key_pts[inside]
-
-
-def _usual_step(pts: npt.NDArray[np.int64]) -> int:
-    return int(np.median(np.diff(pts))) if len(pts) > 1 else 1
-
-
-def _decoded_pts(
-    container: InputContainer, stream: VideoStream, limits: Limits, most_packets: int
-) -> tuple[list[int | None], VideoFrame | None]:
-    """Time stamps of what the first packets decode to, and the first frame. Drained only if the packets end before."""
-    stamps: list[int | None] = []
-    first: VideoFrame | None = None
-
-    def take(frames: Iterable[VideoFrame]) -> None:
-        nonlocal first
-        for frame in frames:
-            check_pixels(frame.width, frame.height, limits)
-            first = first or frame
-            stamps.append(frame.pts)
-            if len(stamps) > limits.max_frames:
-                raise TooLarge("TOO_MANY_FRAMES", f"The video has more than {limits.max_frames} frames.")
-
-    with translated_errors():
+def _decode(file: BinaryIO, limits: Limits, most_packets: int) -> _Decoded:
+    """Decode the first packets. The decoder is drained only if there are no more."""
+    found = _Decoded()
+    with open_media(file, limits, checked=True) as container, translated_errors():
+        stream = video_stream(container, limits)
         fed = 0
-        for packet in container.demux(stream):
-            if not packet.size:
+        for packet in chain(container.demux(stream), (None,)):
+            if packet is not None and not packet.size:
                 continue
-            take(decode_packet(stream, packet))
+            for frame in decode_packet(stream, packet):
+                if not found.pts:
+                    found.orientation = orientation_of(frame)
+                    found.size = upright_size(frame, stream, found.orientation, limits)
+                found.pts.append(frame.pts)
+                if len(found.pts) > limits.max_frames:
+                    raise TooLarge("TOO_MANY_FRAMES", f"The video has more than {limits.max_frames} frames.")
             fed += 1
             if fed >= most_packets:
-                return stamps, first
-        take(decode_packet(stream, None))
-    return stamps, first
+                break
+    return found
 
 
 def decode_packet(stream: VideoStream, packet: av.Packet[VideoStream] | None) -> list[VideoFrame]:

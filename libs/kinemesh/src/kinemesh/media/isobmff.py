@@ -1,7 +1,7 @@
 """Checks on MP4 and MOV files before a demuxer touches them (ISO/IEC 14496-12).
 
-Only box headers and the ``moov`` and ``moof`` boxes are read. The checks refuse what a demuxer would tolerate, follow or
-allocate memory for: files cut short, media in other files, and sample tables that claim more than the file can hold.
+Only box headers and the ``moov`` and ``moof`` boxes are read. The checks refuse what a demuxer would tolerate, follow
+or allocate memory for: files cut short, media in other files, and tables that claim more than the file can hold.
 """
 
 from __future__ import annotations

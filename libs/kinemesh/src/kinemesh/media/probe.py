@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import cast
 
 import av
 import av.error
 import numpy as np
+from av.buffer import Buffer
 from av.container import InputContainer
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from kinemesh.errors import TooLarge, UnsupportedMedia
-from kinemesh.media.container import audio_stream, open_bytes, open_media, recognise, translated_errors, video_stream
+from kinemesh.media.container import (
+    audio_stream,
+    check_pixels,
+    open_bytes,
+    open_media,
+    recognise,
+    translated_errors,
+    video_stream,
+)
 from kinemesh.media.types import DEFAULT_LIMITS, Limits, Orientation, Source, VideoInfo
 
 _FIRST_FRAME_PACKETS = 300  # a decoder that is silent for so long will stay silent
@@ -37,7 +47,6 @@ def probe(source: Source, limits: Limits = DEFAULT_LIMITS) -> VideoInfo:
             duration_s = _duration_s(container, stream)
             check_duration(duration_s, limits)
             frame = first_frame(container, stream)
-            check_pixels(frame.width, frame.height, limits)
             orientation = orientation_of(frame)
             width, height = upright_size(frame, stream, orientation, limits)
             return VideoInfo(
@@ -81,10 +90,11 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
     The matrix maps (x, y) to (a·x + c·y, b·x + d·y); its nine numbers are (a, b, u, c, d, v, x, y, w).
     """
-    data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
-    if data is None or len(bytes(data)) < 36:
+    side_data = cast("Mapping[str, Buffer]", frame.side_data)  # PyAV's stub knows motion vectors only
+    if "DISPLAYMATRIX" not in side_data:
         return Orientation()
-    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), "<i4", 5))
+    data = bytes(side_data["DISPLAYMATRIX"])
+    a, b, _, c, d = (int(value) for value in np.frombuffer(data, "=i4", 5))
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Orientation(transpose=True, mirror_x=c < 0, mirror_y=b < 0)
     return Orientation(mirror_x=a < 0, mirror_y=d < 0)
@@ -100,18 +110,8 @@ def upright_size(frame: VideoFrame, stream: VideoStream, orientation: Orientatio
     return (height, width) if orientation.transpose else (width, height)
 
 
-def check_pixels(width: int, height: int, limits: Limits) -> None:
-    if width * height > limits.max_pixels:
-        raise TooLarge(
-            "TOO_MANY_PIXELS",
-            f"Frames of {width}×{height} are too large; at most {limits.max_pixels} pixels are accepted.",
-            width=width,
-            height=height,
-            max_pixels=limits.max_pixels,
-        )
-
-
 def check_duration(duration_s: float, limits: Limits) -> None:
+    """:raises TooLarge: TOO_LONG"""
     if duration_s > limits.max_duration_s:
         raise TooLarge(
             "TOO_LONG",
