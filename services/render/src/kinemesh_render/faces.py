@@ -1,0 +1,55 @@
+"""Asks the model server for faces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinemesh.errors import FailedPrecondition
+from kinemesh.inference import TritonClient
+from kinemesh_render.domain.drawing import Image
+from kinemesh_render.domain.faces import Boxes, letterbox, unletterbox
+
+_BATCH = 8
+
+
+class FaceFinder:
+    """Finds faces with any model of the contract ``face_detector``."""
+
+    def __init__(self, triton: TritonClient, model: str) -> None:
+        self._triton = triton
+        self._model = model
+        self._size: int | None = None
+
+    async def find(self, images: Sequence[Image]) -> list[Boxes]:
+        """The faces of each picture, as boxes in its pixels.
+
+        :param images: uint8 [height, width, 3], RGB.
+        :raises Unavailable: MODEL_UNAVAILABLE.
+        :raises NotFound: MODEL_NOT_FOUND.
+        """
+        size = self._size = self._size or await self._input_size()
+        found: list[Boxes] = []
+        for start in range(0, len(images), _BATCH):
+            batch = images[start : start + _BATCH]
+            squares = await asyncio.to_thread(_letterboxes, batch, size)
+            answer = await self._triton.infer(self._model, {"image": squares}, ["faces"])
+            for image, faces in zip(batch, answer["faces"], strict=True):
+                found.append(unletterbox(faces, image.shape[1], image.shape[0], size))
+        return found
+
+    async def _input_size(self) -> int:
+        described = await self._triton.metadata(self._model)
+        shape = [int(length) for length in described["inputs"][0]["shape"]]
+        if len(shape) != 4 or shape[1] != shape[2] or shape[1] < 1 or shape[3] != 3:
+            raise FailedPrecondition(
+                "MODEL_CONTRACT_BROKEN", "The face model does not take square RGB pictures.", model=self._model
+            )
+        return shape[1]
+
+
+def _letterboxes(images: Sequence[Image], size: int) -> NDArray[np.uint8]:
+    return np.stack([letterbox(image, size) for image in images])

@@ -1,0 +1,48 @@
+"""The service's settings; see :mod:`kinemesh.settings` for the names of the variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kinemesh.inference import TritonSettings
+from kinemesh.settings import Group, ServiceSettings
+from kinemesh.storage import S3Settings
+
+
+class EncoderSettings(Group):
+    """How x264 encodes. All parts of a job must be encoded alike, so workers of one mesh share these."""
+
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = "superfast"
+    crf: int = Field(default=23, ge=0, le=51, description="quality; less is better and larger")
+    gop: int = Field(default=60, ge=1, le=600, description="most frames between keyframes")
+    threads: int = Field(default=1, ge=1, le=16)
+
+
+class WorkSettings(Group):
+    """How much is done at once, and where."""
+
+    render_slots: int = Field(default=2, ge=1, le=64, description="segments at once")
+    finalize_slots: int = Field(default=1, ge=1, le=16, description="videos joined at once")
+    decoder_threads: int = Field(default=1, ge=1, le=16)
+    scratch_dir: Path | None = Field(default=None, description="for temporary files; the system's place if unset")
+
+
+class PictureSettings(Group):
+    """What a single picture may ask for."""
+
+    max_pixels: int = Field(default=33_177_600, ge=1, description="width times height")
+    max_bytes: int = Field(default=24 * 1024 * 1024, ge=1)
+
+
+class RenderSettings(ServiceSettings):
+    """Everything that the service reads from the environment."""
+
+    s3: S3Settings = S3Settings()
+    triton: TritonSettings = TritonSettings()
+    face_model: str = "face_detector"
+    encoder: EncoderSettings = EncoderSettings()
+    work: WorkSettings = WorkSettings()
+    picture: PictureSettings = PictureSettings()
