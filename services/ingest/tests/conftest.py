@@ -27,8 +27,8 @@ from kinemesh.testing.fixtures import NatsServer, S3Server
 class Ingest:
     """A running ingest and what talks to it."""
 
-    assets: Any
-    jobs: Any
+    assets: asset_pb2_grpc.AssetServiceAsyncStub
+    jobs: job_pb2_grpc.JobServiceAsyncStub
     bus: Bus
     process: Process
 
@@ -86,7 +86,7 @@ async def ingest(
             bus,
             supervisor.processes["ingest"],
         )
-    await channel.close()
+    await channel.close(None)
 
 
 @pytest.fixture(scope="session")

@@ -58,8 +58,8 @@ async def test_confirm_without_upload_is_refused_and_may_be_tried_again(ingest: 
             owner="ada",
         )
     assert refused.value.reason == "UPLOAD_MISSING"
-    request = asset_pb2.GetAssetRequest(asset_id=answer.asset.asset_id)
-    assert (await call(ingest.assets.GetAsset, request, owner="ada")).asset.state == asset_pb2.ASSET_STATE_PENDING
+    found = asset_pb2.GetAssetRequest(asset_id=answer.asset.asset_id)
+    assert (await call(ingest.assets.GetAsset, found, owner="ada")).asset.state == asset_pb2.ASSET_STATE_PENDING
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from kinemesh.storage import keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_ingest.catalogue import jobs, outbox, sweeps
 from kinemesh_ingest.catalogue.tables import AnyRow
-from kinemesh_ingest.domain.pipelines import PIPELINES, SPLIT, Unit
+from kinemesh_ingest.domain.pipelines import PIPELINES, SPLIT
 from kinemesh_ingest.domain.planning import Segment, Task, first_tasks, later_tasks, progress, ready_tasks
 
 
@@ -158,10 +158,13 @@ class Conductor:
             await _log(connection, job, "INFO", f"{done.frames} frames in {len(segments)} segments.")
 
     async def _queue_ready(self, connection: AsyncConnection, job: AnyRow) -> None:
-        pipeline = PIPELINES[job.pipeline]
         tasks = await jobs.tasks_of(connection, job.job_id)
         ready = ready_tasks(
-            pipeline, tasks[jobs.TASK_DONE], tasks[jobs.TASK_QUEUED], tasks[jobs.TASK_WAITING], self.window
+            PIPELINES[job.pipeline],
+            tasks[jobs.TASK_DONE],
+            tasks[jobs.TASK_QUEUED],
+            tasks[jobs.TASK_WAITING],
+            self.window,
         )
         if not ready:
             return
@@ -173,8 +176,6 @@ class Conductor:
         parameters = ParseDict(job.parameters, parameters_pb2.JobParameters())
         for task in ready:
             message = _to_message(task, job.job_id, parameters, inputs, segments)
-            if pipeline.stage(task.stage).unit is Unit.JOB:
-                message.segments.extend(_to_segment(segment) for segment in segments)
             await outbox.put(connection, task_subject(task.stage), message, message.task_id, job.trace)
 
     def wake(self) -> None:
@@ -202,6 +203,7 @@ def _to_message(
         parameters=parameters,
         inputs=[job_pb2.JobInput(camera=camera, asset_id=asset_id) for camera, asset_id in inputs],
         camera=task.camera,
+        segments=[_to_segment(segment) for segment in segments],
     )
     if task.segment is not None:
         of_camera = [segment for segment in segments if segment.camera == task.camera]

@@ -53,7 +53,7 @@ def open_bytes(source: Source) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, file)
     else:
         source.seek(0)
-        yield source
+        yield cast(BinaryIO, source)
 
 
 @contextmanager

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TypeVar
 
 import grpc
 import structlog
+from google.protobuf.message import Message
 from opentelemetry.trace import SpanKind
 
 from kinemesh.serving.interceptor import OWNER, REQUEST_ID
 from kinemesh.serving.status import from_rpc_error
 from kinemesh.telemetry.tracing import span, trace_headers
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
 
 DEFAULT_TIMEOUT_S = 15.0
 
@@ -32,7 +36,13 @@ def open_channel(address: str, max_message_mb: int = 32) -> grpc.aio.Channel:
     )
 
 
-async def call(method: Any, request: Any, *, owner: str = "", timeout_s: float = DEFAULT_TIMEOUT_S) -> Any:
+async def call(
+    method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+    request: Request,
+    *,
+    owner: str = "",
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> Response:
     """Call a unary method.
 
     :raises kinemesh.errors.KinemeshError: the error that the server described.
@@ -44,7 +54,13 @@ async def call(method: Any, request: Any, *, owner: str = "", timeout_s: float =
             raise from_rpc_error(error) from None
 
 
-async def stream(method: Any, request: Any, *, owner: str = "", timeout_s: float) -> AsyncIterator[Any]:
+async def stream(
+    method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+    request: Request,
+    *,
+    owner: str = "",
+    timeout_s: float,
+) -> AsyncIterator[Response]:
     """Call a method that answers with a stream.
 
     :raises kinemesh.errors.KinemeshError: the error that the server described.

@@ -97,7 +97,7 @@ class Task(_message.Message):
 
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
-        """All segments, for tasks over a whole asset or job."""
+        """All segments of the job, once they are known."""
 
     def __init__(
         self,

@@ -1,0 +1,74 @@
+"""Work on frames that overlaps: each step runs in a thread while the next and the last have theirs.
+
+PyAV and OpenCV let go of the interpreter's lock, so that decoding, drawing and encoding take place at the same time.
+Steps hand on small batches and are at most one batch ahead of what follows them, which bounds memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import aclosing, closing, suppress
+from itertools import islice
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_BATCH_PIXELS = 4_000_000
+_MOST_FRAMES = 8
+
+
+def batch_size(width: int, height: int) -> int:
+    """How many frames travel together: enough to hide the hand-over, few enough to be held several times."""
+    return max(1, min(_MOST_FRAMES, _BATCH_PIXELS // (width * height)))
+
+
+async def settled(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for something that cannot be interrupted; being cancelled takes effect when it has ended.
+
+    So whoever cancels finds no thread still busy with files that are about to be removed.
+    """
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        while not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # asking tells asyncio that somebody has seen it
+        raise
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run in a thread, to its end."""
+    return await settled(asyncio.to_thread(function, *arguments))
+
+
+async def batches(items: Generator[T, None, None], size: int) -> AsyncGenerator[list[T], None]:
+    """The items of a blocking generator, ``size`` at a time, taken in a thread. Closes ``items``."""
+    with closing(items):
+        while batch := await in_thread(lambda: list(islice(items, size))):
+            yield batch
+
+
+async def ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """The same items; the next is already worked on while the last is being used. Closes ``source``."""
+    async with aclosing(source):
+        coming = asyncio.ensure_future(_next(source))
+        try:
+            while item := await coming:
+                coming = asyncio.ensure_future(_next(source))
+                yield item[0]
+        finally:
+            coming.cancel()
+            await asyncio.wait([coming])
+            if not coming.cancelled():
+                coming.exception()
+
+
+async def _next(source: AsyncGenerator[T, None]) -> tuple[T] | None:
+    try:
+        return (await anext(source),)
+    except StopAsyncIteration:
+        return None

@@ -1,0 +1,34 @@
+"""What the pose service reads from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kinemesh.inference.settings import TritonSettings
+from kinemesh.settings import Group, ServiceSettings
+from kinemesh.storage.settings import S3Settings
+
+
+class EstimationSettings(Group):
+    """How poses are found."""
+
+    detect_every: int = Field(default=4, ge=1, le=300, description="frames between two looks for newcomers")
+    decoder_threads: int = Field(default=1, ge=1, le=16)
+    max_pixels: int = Field(default=8192 * 4320, ge=1, description="of a picture in a request")
+
+
+class WorkSettings(Group):
+    """How many tasks are taken at once."""
+
+    pose: int = Field(default=2, ge=1, le=64)
+    stitch: int = Field(default=1, ge=1, le=16)
+    movement: int = Field(default=1, ge=1, le=16)
+
+
+class PoseSettings(ServiceSettings):
+    """All settings of the pose service."""
+
+    s3: S3Settings = S3Settings()
+    triton: TritonSettings = TritonSettings()
+    estimation: EstimationSettings = EstimationSettings()
+    work: WorkSettings = WorkSettings()
