@@ -1,0 +1,1 @@
+"""REST and WebSocket: one router a file, each translating to the same gRPC calls."""

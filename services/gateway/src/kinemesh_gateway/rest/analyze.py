@@ -1,0 +1,299 @@
+"""Movement analysis, ``/api/v1/analyze``: a video in, poses, metrics and an annotated video out.
+
+``job_id`` is the id of the asset from the start, and of the job once there is one; so nothing is kept here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from kinemesh.asset.v1 import asset_pb2
+from kinemesh.errors import AlreadyExists, FailedPrecondition, InvalidArgument, KinemeshError, NotFound
+from kinemesh.job.v1 import job_pb2
+from kinemesh.storage import keys
+from kinemesh_gateway.rest import assets, jobs
+from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, JobId
+from kinemesh_gateway.rest.errors import documented
+from kinemesh_gateway.rest.pose_pages import frames_in, pose_page
+from kinemesh_gateway.rest.pose_parameters import PoseParameters
+from kinemesh_gateway.rest.schemas import AssetCreate, Body, DonePart, PartUrl
+from kinemesh_gateway.rpc import STATES, state_name, to_json
+
+PATH = "/api/v1/analyze"
+router = APIRouter(prefix=PATH, tags=["movement analysis"])
+
+_VIDEO, _POSES, _TABLE, _METRICS = "annotated.mp4", "landmarks.json", "landmarks.parquet", "metrics.json"
+_POSES_LIMIT = 100
+_MOST_POSES = 1000
+_METRICS_BYTES = 64 * 1024 * 1024
+_DEPRECATED = {
+    "Deprecation": "@1767225600",
+    "Link": f'<{PATH}/upload-url>; rel="successor-version"',
+}
+
+
+class UploadUrl(BaseModel):
+    """Where the video goes: to `upload_url`, or a large one to `parts`."""
+
+    job_id: str
+    upload_url: str | None
+    method: Literal["PUT"]
+    headers: dict[str, str] = Field(description="to be sent with the upload")
+    expires_in: int = Field(description="seconds until the URLs expire", examples=[900])
+    parts: list[PartUrl] | None = Field(default=None, description="of a large file only")
+    part_size: int | None = Field(default=None, description="bytes of every part but the last")
+
+
+class Confirm(Body):
+    """Says that the video is there."""
+
+    job_id: str = Field(min_length=1, max_length=128)
+    parts: list[DonePart] = Field(default=[], max_length=10_000)
+    parameters: PoseParameters = PoseParameters()
+
+
+class Accepted(BaseModel):
+    """The job waits for its turn."""
+
+    job_id: str
+    status: str = Field(examples=["queued"])
+    status_url: str
+
+
+class Status(BaseModel):
+    """Where an analysis stands."""
+
+    job_id: str
+    status: Literal["awaiting_upload", "queued", "running", "completed", "failed", "cancelled"]
+    stage: str | None
+    progress: float = Field(description="0 to 1")
+    error: str | None = Field(description="why it failed")
+    created_at: str | None = Field(description="RFC 3339, UTC")
+    updated_at: str | None
+
+
+class PosePerson(BaseModel):
+    """One person in one frame."""
+
+    person_id: int
+    landmarks: list[dict[str, str | float | None]] = Field(
+        description="33 of `name`, `x`, `y`, `z`, `visibility`, `presence`, `world_x`, `world_y`, `world_z`"
+    )
+
+
+class PoseFrame(BaseModel):
+    """The persons of one frame."""
+
+    frame_index: int
+    time_sec: float | None = Field(description="null where nobody was seen")
+    persons: list[PosePerson]
+
+
+class Result(BaseModel):
+    """What an analysis found."""
+
+    job_id: str
+    video_url: str
+    poses_url: str = Field(description="all poses as one JSON document")
+    frame_count: int
+    fps: float
+    persons: int
+    metrics: dict[str, Any]
+    poses: list[PoseFrame] = Field(description="of the frames `offset` to `offset + limit`")
+
+
+@router.post(
+    "/upload-url",
+    status_code=201,
+    response_model=UploadUrl,
+    response_model_exclude_unset=True,
+    responses=documented(413),
+)
+async def create_upload_url(body: AssetCreate, call: CallerDep, key: IdempotencyKey) -> Any:
+    """Begin: answers with where to PUT the video, straight to storage."""
+    created = await _announce(call, body.filename, body.content_type, body.size_bytes, key)
+    answer: dict[str, Any] = {
+        "job_id": created.asset.asset_id,
+        "upload_url": created.upload_url or None,
+        "method": created.method,
+        "headers": dict(created.headers),
+        "expires_in": created.expires_in_sec,
+    }
+    if created.parts:
+        answer |= {"parts": [to_json(part) for part in created.parts], "part_size": created.part_size}
+    return answer
+
+
+@router.post("/confirm", status_code=202, response_model=Accepted, responses=documented(400, 404, 409, 413, 415))
+async def confirm_upload(body: Confirm, call: CallerDep) -> Any:
+    """Go on: checks that the video is there, its size and that it is one, and queues the analysis."""
+    parts = [(part.part_number, part.etag) for part in body.parts]
+    return await _start(call, body.job_id, parts, body.parameters)
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=Accepted,
+    deprecated=True,
+    responses=documented(400, 413, 415, 429),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["file"],
+                        "properties": {
+                            "file": {"type": "string", "format": "binary"},
+                            "parameters": {"type": "string", "description": "`PoseParameters` as JSON"},
+                        },
+                    }
+                }
+            },
+        }
+    },
+)
+async def analyze(request: Request, response: Response, call: CallerDep) -> Any:
+    """All in one request, with the video passing through the API; ask for an `upload-url` instead."""
+    response.headers.update(_DEPRECATED)
+    uploader = request.app.state.uploader
+    async with uploader.receive(request) as form:
+        parameters = _parameters_of(form.fields)
+        created = await _announce(call, form.filename, form.content_type, form.size, "")
+        job_id = created.asset.asset_id
+        try:
+            return await _start(call, job_id, await uploader.put(form, created), parameters)
+        except KinemeshError:
+            # Nobody knows the id, so nobody else would clear up.
+            with suppress(KinemeshError):
+                await call(call.mesh.upstreams.assets.DeleteAsset, asset_pb2.DeleteAssetRequest(asset_id=job_id))
+            raise
+
+
+@router.get("/{job_id}/status", response_model=Status, responses=documented(404))
+async def get_status(job_id: JobId, call: CallerDep) -> Any:
+    """Where it stands."""
+    try:
+        job = await jobs.find(call, job_id)
+    except NotFound:
+        return _status_of_asset(await assets.find(call, job_id))
+    return {
+        "job_id": job_id,
+        "status": STATES[state_name(job)],
+        "stage": job.stage or None,
+        "progress": job.progress,
+        "error": job.failure.message if job.HasField("failure") else None,
+        "created_at": job.create_time.ToJsonString(),
+        "updated_at": job.update_time.ToJsonString(),
+    }
+
+
+@router.get("/{job_id}/result", response_model=Result, responses=documented(404, 409))
+async def get_result(
+    job_id: JobId,
+    call: CallerDep,
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=_MOST_POSES, description="most frames of poses")] = _POSES_LIMIT,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="index of the first frame of poses")] = 0,
+) -> Response:
+    """What was found; 409 while there is nothing yet."""
+    try:
+        job = await jobs.find(call, job_id)
+    except NotFound:
+        status = _status_of_asset(await assets.find(call, job_id))["status"]
+        raise _not_complete(str(status)) from None
+    if job.state != job_pb2.JOB_STATE_SUCCEEDED:
+        raise _not_complete(STATES[state_name(job)])
+    store = call.mesh.store
+    metrics = json.loads(
+        await store.get_bytes(keys.output(job_id, _METRICS), limit=_METRICS_BYTES), parse_constant=lambda _: None
+    )
+    facts = {**metrics, **to_json(job)["summary"]} if job.HasField("summary") else metrics
+    fps = facts.get("fps") or facts.get("frame_rate")
+    if not fps:
+        fps = (await assets.find(call, job.inputs[0].asset_id)).video.frame_rate
+    base = f"{call.mesh.settings.http.public_url or str(request.base_url).rstrip('/')}/api/v1/jobs/{job_id}/outputs/"
+
+    def write() -> bytes:
+        with store.open_range(keys.output(job_id, _TABLE)) as table:
+            count = int(facts.get("frame_count") or frames_in(table))
+            poses = pose_page(table, offset, max(offset, min(offset + limit, count)))
+        persons = facts.get("persons") or 0
+        answer = {
+            "job_id": job_id,
+            "video_url": base + _VIDEO,
+            "poses_url": base + _POSES,
+            "frame_count": count,
+            "fps": float(fps),
+            "persons": len(persons) if isinstance(persons, list | dict) else int(persons),
+            "metrics": metrics,
+            "poses": poses,
+        }
+        return json.dumps(answer, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+    return Response(await asyncio.to_thread(write), media_type="application/json")
+
+
+async def _announce(
+    call: Caller, filename: str, content_type: str, size: int, key: str
+) -> asset_pb2.CreateUploadResponse:
+    request = asset_pb2.CreateUploadRequest(
+        filename=filename, content_type=content_type, size_bytes=size, request_id=key
+    )
+    created: asset_pb2.CreateUploadResponse = await call(call.mesh.upstreams.assets.CreateUpload, request)
+    return created
+
+
+async def _start(
+    call: Caller, asset_id: str, parts: list[tuple[int, str]], parameters: PoseParameters
+) -> dict[str, str]:
+    """Confirm the upload and make its job; doing it twice answers with the job that is there."""
+    # Wrong parameters are told before the upload is looked at.
+    wanted = jobs.job_parameters("pose", parameters.model_dump(exclude_none=True))
+    asset = await assets.confirm(call, asset_id, parts)
+    request = job_pb2.CreateJobRequest(
+        inputs=[job_pb2.JobInput(camera="main", asset_id=asset.asset_id)], parameters=wanted, job_id=asset.asset_id
+    )
+    try:
+        job = (await call(call.mesh.upstreams.jobs.CreateJob, request)).job
+    except AlreadyExists:
+        job = await jobs.find(call, asset.asset_id)
+    return {
+        "job_id": job.job_id,
+        "status": STATES[state_name(job)],
+        "status_url": f"{PATH}/{job.job_id}/status",
+    }
+
+
+def _parameters_of(fields: dict[str, str]) -> PoseParameters:
+    try:
+        return PoseParameters.model_validate_json(fields.get("parameters") or "{}")
+    except ValueError:
+        raise InvalidArgument(
+            "FIELD_INVALID", "The field parameters must hold PoseParameters as JSON.", field="parameters"
+        ) from None
+
+
+def _status_of_asset(asset: asset_pb2.Asset) -> dict[str, Any]:
+    rejected = asset.state == asset_pb2.ASSET_STATE_REJECTED
+    return {
+        "job_id": asset.asset_id,
+        "status": "failed" if rejected else "awaiting_upload",
+        "stage": None,
+        "progress": 0.0,
+        "error": asset.failure.message if rejected else None,
+        "created_at": asset.create_time.ToJsonString(),
+        "updated_at": asset.update_time.ToJsonString(),
+    }
+
+
+def _not_complete(status: str) -> FailedPrecondition:
+    return FailedPrecondition("JOB_NOT_COMPLETE", f"The analysis has no result; its status is {status}.", status=status)

@@ -1,0 +1,148 @@
+"""The application: routers, middleware and error answers put together."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from asyncio import Event, create_task
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from kinemesh.errors import Unavailable
+from kinemesh_gateway.rest import analyze, assets, catalogue, health, jobs, watch
+from kinemesh_gateway.rest.context import OWNER_HEADER, Mesh
+from kinemesh_gateway.rest.errors import handle_errors
+from kinemesh_gateway.rest.middleware import RequestContext
+from kinemesh_gateway.rest.pose_parameters import PoseParameters
+from kinemesh_gateway.rest.upload import Uploader
+from kinemesh_gateway.settings import GatewaySettings, HttpSettings
+
+VERSION = "1.0.0"
+
+_log = structlog.get_logger()
+
+_STREAMED = frozenset((analyze.PATH,))
+_REQUEST_HEADERS = [
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "If-Range",
+    "Range",
+    "X-Request-ID",
+    OWNER_HEADER,
+]
+_RESPONSE_HEADERS = [
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Length",
+    "Content-Range",
+    "Deprecation",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+]
+_DESCRIPTION = """Videos in; people, poses, metrics and annotated videos out.
+
+Errors are `ErrorAnswer`s. Times are RFC 3339 in UTC. Ids are opaque. Repeating a call with the same `Idempotency-Key`
+answers as the first time. A job's progress, log and results per frame come over `WS /ws/jobs/{job_id}?since=SEQUENCE`,
+as `{"type": "state" | "progress" | "log" | "frames", "sequence", "job_id", "time", "payload"}`."""
+
+
+def create_api(settings: GatewaySettings) -> FastAPI:
+    """The routes; they work once ``app.state.mesh`` is set."""
+    app = FastAPI(title="Kinemesh", version=VERSION, description=_DESCRIPTION)
+    app.state.uploader = Uploader(settings.uploads)
+    for module in (assets, jobs, catalogue, analyze, health):
+        app.include_router(module.router)
+    app.include_router(watch.router)
+    handle_errors(app)
+    app.add_middleware(RequestContext, settings=settings.http, streamed=_STREAMED)
+    if settings.http.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.http.cors_origins,
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=_REQUEST_HEADERS,
+            expose_headers=_RESPONSE_HEADERS,
+        )
+    _document_pose_parameters(app)
+    return app
+
+
+def _document_pose_parameters(app: FastAPI) -> None:
+    """Parameters of jobs are free in the schema, so that pipelines are data; the known ones are listed beside it."""
+    original = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = original()
+        schemas = document["components"]["schemas"]
+        schema = PoseParameters.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas["PoseParameters"] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+class _Server(uvicorn.Server):
+    """Leaves the process's signals to the runtime."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(settings: HttpSettings) -> socket.socket:
+    """Take the port before anything else starts.
+
+    :raises Unavailable: ``PORT_TAKEN``.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((settings.host, settings.port))
+    except OSError:
+        taken.close()
+        raise Unavailable(
+            "PORT_TAKEN", f"Port {settings.port} of {settings.host} is taken.", field="KINEMESH_HTTP__PORT"
+        ) from None
+    return taken
+
+
+def serve(app: FastAPI, mesh: Mesh, taken: socket.socket) -> Callable[[Event], Awaitable[None]]:
+    """A loop that serves until it is told to stop, and then lets requests in hand end."""
+    app.state.mesh = mesh
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        proxy_headers=False,
+        ws_max_size=64 * 1024,
+        ws_max_queue=4,
+        limit_concurrency=2048,
+        timeout_graceful_shutdown=max(1, round(mesh.settings.drain_s)),
+    )
+    server = _Server(config)
+
+    async def loop(stop: Event) -> None:
+        host, port = taken.getsockname()[:2]
+        serving = create_task(server.serve(sockets=[taken]))
+        watching = create_task(stop.wait())
+        _log.info("serving http", host=host, port=port)
+        watching.add_done_callback(lambda _: setattr(server, "should_exit", True))
+        try:
+            await serving
+        finally:
+            watching.cancel()
+            taken.close()
+
+    return loop

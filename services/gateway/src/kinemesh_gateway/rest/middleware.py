@@ -1,0 +1,168 @@
+"""Around every request and WebSocket: id, trace, log, metrics, limits, headers that restrain browsers."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from contextlib import ExitStack
+from urllib.parse import urlsplit
+
+import structlog
+from opentelemetry.trace import Span, SpanKind
+from prometheus_client import Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kinemesh.errors import InvalidArgument, KinemeshError, PermissionDenied, TooLarge
+from kinemesh.telemetry.tracing import span
+from kinemesh_gateway.rest.errors import error_response
+from kinemesh_gateway.settings import HttpSettings
+
+HTTP_SECONDS = Histogram(
+    "kinemesh_http_seconds",
+    "Time until requests were answered whole",
+    ["method", "route", "status"],
+    buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0),
+)
+
+_log = structlog.get_logger()
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+_METHODS = frozenset((*_SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE"))
+_QUIET = frozenset(("/api/v1/health",))
+
+# The pages that show the OpenAPI document load their scripts and styles from a public network.
+_DOC_PAGES = frozenset(("/docs", "/redoc", "/docs/oauth2-redirect"))
+_DOC_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; worker-src blob:; "
+    "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    "font-src https://fonts.gstatic.com; "
+    "img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly; frame-ancestors 'none'"
+)
+_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class RequestContext:
+    """ASGI middleware.
+
+    :param streamed: paths whose bodies are not held in memory and have limits of their own.
+    """
+
+    def __init__(self, app: ASGIApp, settings: HttpSettings, streamed: frozenset[str]) -> None:
+        self._app = app
+        self._settings = settings
+        self._limit = settings.json_limit_kb * 1024
+        self._streamed = streamed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+        method = scope.get("method", "WEBSOCKET")
+        with ExitStack() as stack:
+            stack.enter_context(structlog.contextvars.bound_contextvars(request_id=request_id))
+            current = stack.enter_context(span(method, SpanKind.SERVER, parent=headers))
+            answered = _Answered(send, request_id, scope["path"])
+            started = time.perf_counter()
+            try:
+                self._check_origin(scope, headers)
+                if scope["type"] == "http" and scope["path"] not in self._streamed:
+                    receive = _limited(receive, headers, self._limit)
+                await self._app(scope, receive, answered.send)
+            except Exception as error:  # noqa: BLE001 - every failure leaves as an answer with a reason
+                await self._fail(scope, receive, answered, error)
+            finally:
+                _observe(scope, method, answered.status, time.perf_counter() - started, current)
+
+    async def _fail(self, scope: Scope, receive: Receive, answered: _Answered, error: Exception) -> None:
+        if answered.status or scope["type"] == "websocket":
+            if not isinstance(error, KinemeshError):
+                _log.error("request broke off", exc_info=error)
+            if not answered.status:
+                await answered.send({"type": "websocket.close", "code": 1008})
+            elif scope["type"] == "http":
+                raise _BrokenOff from None  # the server closes the connection, so that the client sees the loss
+            return
+        await error_response(error)(scope, receive, answered.send)
+
+    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+        """Refuse what another site's page sends through the user's browser.
+
+        :raises InvalidArgument: ``HOST_NOT_ALLOWED``.
+        :raises PermissionDenied: ``ORIGIN_NOT_ALLOWED``.
+        """
+        host = headers.get("host", "")
+        public = urlsplit(self._settings.public_url).netloc
+        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+        if name.lower() not in self._settings.allowed_hosts and (not public or host != public):
+            raise InvalidArgument("HOST_NOT_ALLOWED", "This server does not answer to that name.", field="Host")
+        origin = headers.get("origin")
+        if origin is None or scope.get("method") in _SAFE_METHODS:
+            return
+        if origin not in self._settings.cors_origins and urlsplit(origin).netloc != host:
+            raise PermissionDenied("ORIGIN_NOT_ALLOWED", "Pages of that origin may not do this.", field="Origin")
+
+
+class _BrokenOff(Exception):
+    """An answer ended before it was whole."""
+
+
+class _Answered:
+    """Adds headers to the answer and remembers its status."""
+
+    def __init__(self, send: Send, request_id: str, path: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._policy = _DOC_POLICY if path in _DOC_PAGES else _POLICY
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.accept"):
+            self.status = message.get("status", 101)
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self._request_id
+            if self.status != 101:
+                headers.setdefault("Cache-Control", "no-store")
+                headers["Content-Security-Policy"] = self._policy
+                for name, value in _SECURITY.items():
+                    headers[name] = value
+        await self._send(message)
+
+
+def _limited(receive: Receive, headers: Headers, limit: int) -> Receive:
+    """Refuse a body that is longer than allowed, whether it says so or not."""
+    declared = headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
+        raise TooLarge("BODY_TOO_LARGE", "The body is too large.", limit_bytes=limit)
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise HTTPException(413)  # the one kind that the framework hands on from a body it reads
+        return message
+
+    return counted
+
+
+def _observe(scope: Scope, method: str, status: int, seconds: float, current: Span) -> None:
+    route = getattr(scope.get("route"), "path", "unknown")
+    method = method if method in _METHODS or method == "WEBSOCKET" else "OTHER"
+    HTTP_SECONDS.labels(method, route, str(status)).observe(seconds)
+    current.update_name(f"{method} {route}")
+    current.set_attribute("http.response.status_code", status)
+    if route not in _QUIET:
+        _log.info("request", method=method, route=route, status=status, ms=round(1000 * seconds, 1))

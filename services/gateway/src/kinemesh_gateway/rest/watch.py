@@ -1,0 +1,100 @@
+"""``WS /ws/jobs/{job_id}``"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing, suppress
+
+import structlog
+from fastapi import APIRouter, WebSocket
+from starlette.websockets import WebSocketDisconnect
+
+from kinemesh.errors import InvalidArgument, KinemeshError
+from kinemesh.serving.status import as_error
+from kinemesh.storage.keys import component
+from kinemesh_gateway.rest.context import caller_of
+from kinemesh_gateway.worker import job_messages
+
+router = APIRouter()
+
+TOO_SLOW = 4408
+
+_log = structlog.get_logger()
+
+
+@router.websocket("/ws/jobs/{job_id}")
+async def watch_job(websocket: WebSocket, job_id: str) -> None:
+    """Send a job's messages, from the first or after ``?since=SEQUENCE``, and close with 1000 after the last.
+
+    An error closes with 4000 + its HTTP status, and its reason; a client that reads too slowly with 4408.
+    """
+    await websocket.accept()
+    sending = asyncio.create_task(_send(websocket, job_id))
+    leaving = asyncio.create_task(_gone(websocket))
+    try:
+        await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not sending.done():
+            return
+        code, reason = _ending(sending)
+        # A client that does not read may not even take the closing.
+        with suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
+            async with asyncio.timeout(1):
+                await websocket.close(code, reason)
+    finally:
+        sending.cancel()
+        leaving.cancel()
+        await asyncio.gather(sending, leaving, return_exceptions=True)
+
+
+async def _send(websocket: WebSocket, job_id: str) -> None:
+    call = caller_of(websocket)
+    settings = call.mesh.settings
+    since = _since(websocket)
+    messages = job_messages(
+        call.mesh.upstreams,
+        call.mesh.bus,
+        component(job_id, "job_id"),
+        call.owner,
+        since,
+        timeout_s=settings.upstreams.timeout_s,
+    )
+    async with aclosing(messages):  # type: ignore[type-var]
+        async for message in messages:
+            text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+            try:
+                async with asyncio.timeout(settings.http.websocket_send_s):
+                    await websocket.send_text(text)
+            except TimeoutError:
+                raise _TooSlow from None
+
+
+class _TooSlow(Exception):
+    """A client did not read for too long."""
+
+
+async def _gone(websocket: WebSocket) -> None:
+    """Return when the client has left; what it sends is not looked at."""
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def _since(websocket: WebSocket) -> int:
+    text = websocket.query_params.get("since", "0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise InvalidArgument("FIELD_INVALID", "since must be a sequence that a message had.", field="since")
+    return int(text)
+
+
+def _ending(sending: asyncio.Task[None]) -> tuple[int, str]:
+    error = sending.exception()
+    if error is None:
+        return 1000, ""
+    if isinstance(error, _TooSlow):
+        return TOO_SLOW, "TOO_SLOW"
+    if isinstance(error, WebSocketDisconnect):
+        return 1001, ""
+    visible = as_error(error)
+    if not isinstance(error, KinemeshError):
+        _log.error("websocket failed", exc_info=error)
+    return 4000 + visible.http_status, visible.reason

@@ -1,0 +1,87 @@
+"""What the gateway reads from the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from kinemesh.settings import Group, ServiceSettings
+from kinemesh.storage.settings import S3Settings
+
+
+class HttpSettings(Group):
+    """Where REST and WebSocket are served, and whom a browser may bring along."""
+
+    host: str = Field(default="127.0.0.1", description="a loopback address; nothing else until there is authentication")
+    port: int = Field(default=8000, ge=0, le=65535, description="0 takes a free port")
+    allowed_hosts: tuple[str, ...] = Field(
+        default=("127.0.0.1", "localhost", "[::1]"),
+        description="names that the Host header may hold, so that no foreign name can be pointed at this machine",
+    )
+    cors_origins: tuple[str, ...] = Field(default=(), description='such as ["http://localhost:5173"]')
+    public_url: str = Field(default="", description="base of absolute URLs in answers; that of the request if empty")
+    json_limit_kb: int = Field(default=1024, ge=1, le=64 * 1024)
+    websocket_send_s: float = Field(default=10.0, gt=0, le=25, description="a client slower than this is let go")
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, host: str) -> str:
+        try:
+            loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            loopback = False
+        if not loopback:
+            raise ValueError("there is no authentication yet, so only a loopback address may be served, as 127.0.0.1")
+        return host
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if (
+                parts.scheme not in ("http", "https")
+                or not parts.netloc
+                or origin != f"{parts.scheme}://{parts.netloc}"
+            ):
+                raise ValueError("every origin is scheme://host[:port], without a path or a wildcard")
+        return origins
+
+    @field_validator("public_url")
+    @classmethod
+    def _base(cls, url: str) -> str:
+        if url and urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError("must begin with http:// or https://")
+        return url.rstrip("/")
+
+
+class UpstreamSettings(Group):
+    """Addresses of the services behind, host:port; one that is empty is not asked for its health."""
+
+    ingest: str = Field(default="127.0.0.1:50051", min_length=1)
+    detect_track: str = ""
+    pose: str = ""
+    matcher: str = ""
+    render: str = ""
+    timeout_s: float = Field(default=15.0, gt=0, le=300)
+    confirm_timeout_s: float = Field(default=120.0, gt=0, le=600, description="checking a large upload takes a while")
+
+
+class UploadSettings(Group):
+    """Uploads through the API; direct ones are limited by ingest."""
+
+    max_size_mb: int = Field(default=5120, ge=1)
+    concurrent: int = Field(default=4, ge=1, le=64)
+    spool_dir: str = Field(default="", description="a folder on disk, not in memory; the system's own if empty")
+    idle_timeout_s: float = Field(default=60.0, gt=0, description="longest silence of a client that sends")
+
+
+class GatewaySettings(ServiceSettings):
+    """All settings of the gateway."""
+
+    http: HttpSettings = HttpSettings()
+    upstreams: UpstreamSettings = UpstreamSettings()
+    s3: S3Settings = S3Settings()
+    uploads: UploadSettings = UploadSettings()
