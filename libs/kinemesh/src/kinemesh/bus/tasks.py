@@ -102,6 +102,7 @@ async def work(
     drained = asyncio.create_task(_drain(in_hand, stop, drain_s))
     try:
         async with asyncio.TaskGroup() as group:
+            group.create_task(stop.wait())
             for stage, handle, slots in handlers:
                 consumer = stage_consumer(stage)
                 group.create_task(

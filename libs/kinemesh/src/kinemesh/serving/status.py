@@ -41,6 +41,8 @@ def as_error(error: BaseException) -> errors.KinemeshError:
     """The error that a caller may see: itself if it has a reason, else INTERNAL without any detail."""
     if isinstance(error, errors.KinemeshError):
         return error
+    if isinstance(error, NotImplementedError):
+        return errors.Unimplemented("NOT_AVAILABLE_YET", "This version does not offer that yet.")
     if isinstance(error, TimeoutError):
         return errors.DeadlineExceeded("DEADLINE_EXCEEDED", "The work took longer than its deadline.")
     return errors.Internal("INTERNAL", "Something went wrong inside; the log has the details.")

@@ -1,0 +1,42 @@
+"""Composition root of the detection and tracking service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from kinemesh.bus.connection import connect
+from kinemesh.bus.tasks import work
+from kinemesh.detect_track.v1.detect_track_pb2_grpc import add_DetectTrackServiceServicer_to_server
+from kinemesh.inference.client import TritonClient
+from kinemesh.serving.server import Service, Servicer
+from kinemesh.storage.store import ObjectStore
+from kinemesh.telemetry.tracing import trace_headers
+from kinemesh_detect_track.rpc import DetectTrackRpc
+from kinemesh_detect_track.settings import DetectTrackSettings
+from kinemesh_detect_track.worker import STAGES
+
+
+@asynccontextmanager
+async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
+    """Build everything that the detection and tracking service is made of."""
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(connect(settings.nats, "detect_track"))
+        store = await stack.enter_async_context(ObjectStore(settings.s3))
+        triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
+
+        async def work_on_stages(stop: asyncio.Event) -> None:
+            await work(bus, STAGES, stop, drain_s=settings.drain_s)
+
+        yield Service(
+            servicers=(
+                Servicer(
+                    "kinemesh.detect_track.v1.DetectTrackService",
+                    add_DetectTrackServiceServicer_to_server,
+                    DetectTrackRpc(),
+                ),
+            ),
+            loops=(work_on_stages,),
+            dependencies={"nats": bus.ready, "s3": store.ready, "triton": triton.ready},
+        )
