@@ -8,10 +8,12 @@ from kinemesh.media.encode import H264Writer
 from kinemesh.media.index import FrameIndex, build_index
 from kinemesh.media.probe import probe
 from kinemesh.media.sheet import contact_sheet, encode_png
-from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation, Source, VideoInfo
+from kinemesh.media.source import BinaryFile, Source
+from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation, VideoInfo
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "BinaryFile",
     "Frame",
     "FrameIndex",
     "H264Writer",

@@ -21,9 +21,10 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument
-from kinemesh.media.container import audio_stream, keep_only, open_bytes, open_media, translated_errors
+from kinemesh.media.container import audio_stream, keep_only, open_media, translated_errors
 from kinemesh.media.index import build_index
-from kinemesh.media.types import DEFAULT_LIMITS, Limits, Source
+from kinemesh.media.source import Source, open_bytes
+from kinemesh.media.types import DEFAULT_LIMITS, Limits
 
 _PLAYABLE_AUDIO = {"aac", "mp3", "mp3float"}  # what every browser plays in MP4
 _AAC_RATES = (44100, 48000)

@@ -7,11 +7,10 @@ other format that refers to further files is ever tried. Bytes come from our own
 from __future__ import annotations
 
 import io
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import av
 import av.error
@@ -22,7 +21,8 @@ from av.video.stream import VideoStream
 
 from kinemesh.errors import TooLarge, UnsupportedMedia
 from kinemesh.media import isobmff
-from kinemesh.media.types import Limits, Source
+from kinemesh.media.source import BinaryFile, Source, open_bytes, read_up_to
+from kinemesh.media.types import Limits
 
 VIDEO_DECODERS = {
     *("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mjpeg", "prores"),
@@ -39,21 +39,10 @@ _BUFFER_BYTES = 256 << 10  # few, large reads: the source may be a range reader 
 class _Reader:
     """What libavformat may see of a source: bytes, and neither a name nor a way to close it."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryFile) -> None:
         self.read = file.read
         self.seek = file.seek
         self.tell = file.tell
-
-
-@contextmanager
-def open_bytes(source: Source) -> Iterator[BinaryIO]:
-    """The source as a file object at its start. A path is closed afterwards, a file object stays open."""
-    if isinstance(source, str | os.PathLike):
-        with open(source, "rb", buffering=0) as file:  # noqa: PTH123 - a str or any PathLike
-            yield cast(BinaryIO, file)
-    else:
-        source.seek(0)
-        yield cast(BinaryIO, source)
 
 
 @contextmanager
@@ -103,13 +92,13 @@ def _refuse_open(*_: Any) -> Any:
     raise UnsupportedMedia("EXTERNAL_REFERENCE", "The file refers to other files; such references are not followed.")
 
 
-def recognise(file: BinaryIO) -> str:
+def recognise(file: BinaryFile) -> str:
     """``mp4``, ``matroska`` or ``avi``, by the first bytes and never by the name.
 
     :raises UnsupportedMedia: EMPTY_FILE, UNSUPPORTED_CONTAINER, NOT_A_VIDEO.
     """
     file.seek(0)
-    head = file.read(400)
+    head = read_up_to(file, 400)
     if not head:
         raise UnsupportedMedia("EMPTY_FILE", "The file is empty.")
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"):
@@ -129,13 +118,17 @@ def recognise(file: BinaryIO) -> str:
     raise UnsupportedMedia("NOT_A_VIDEO", "The file is not a video; use MP4, MOV, MKV, WebM or AVI.")
 
 
-def _check_structure(file: BinaryIO, kind: str, limits: Limits) -> None:
+def _check_structure(file: BinaryFile, kind: str, limits: Limits) -> None:
     size = file.seek(0, io.SEEK_END)
     if kind == "mp4":
         isobmff.check(file, size, limits)
         return
     file.seek(0)
-    claimed = _claimed_matroska_size(file.read(4096)) if kind == "matroska" else _claimed_riff_size(file.read(8))
+    claimed = (
+        _claimed_matroska_size(read_up_to(file, 4096))
+        if kind == "matroska"
+        else _claimed_riff_size(read_up_to(file, 8))
+    )
     if claimed > size:
         raise UnsupportedMedia(
             "TRUNCATED",
@@ -145,7 +138,7 @@ def _check_structure(file: BinaryIO, kind: str, limits: Limits) -> None:
 
 
 def _claimed_riff_size(head: bytes) -> int:
-    return 8 + struct.unpack_from("<I", head, 4)[0] if len(head) == 8 else 0
+    return 8 + struct.unpack_from("<I", head, 4)[0] if len(head) >= 8 else 0
 
 
 def _claimed_matroska_size(head: bytes) -> int:

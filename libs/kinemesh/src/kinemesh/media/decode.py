@@ -12,9 +12,10 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument, OutOfRange, UnsupportedMedia
-from kinemesh.media.container import check_pixels, keep_only, open_bytes, open_media, translated_errors
+from kinemesh.media.container import check_pixels, keep_only, open_media, translated_errors
 from kinemesh.media.index import FrameIndex, decode_packet
-from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation, Source
+from kinemesh.media.source import Source, open_bytes
+from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation
 
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _HD_HEIGHT = 720

@@ -11,7 +11,6 @@ import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, pairwise
-from typing import BinaryIO
 
 import av
 import av.error
@@ -21,9 +20,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument, TooLarge, UnsupportedMedia
-from kinemesh.media.container import open_bytes, open_media, translated_errors, video_stream
+from kinemesh.media.container import open_media, translated_errors, video_stream
 from kinemesh.media.probe import check_duration, orientation_of, upright_size
-from kinemesh.media.types import DEFAULT_LIMITS, Limits, Orientation, Source
+from kinemesh.media.source import BinaryFile, Source, open_bytes
+from kinemesh.media.types import DEFAULT_LIMITS, Limits, Orientation
 
 _MAGIC = b"KMFI\x01\n"
 _TRIAL_PACKETS = 32
@@ -200,7 +200,7 @@ class _Packets:
     last_duration: int = 0
 
 
-def _demux(file: BinaryIO, limits: Limits) -> _Packets:
+def _demux(file: BinaryFile, limits: Limits) -> _Packets:
     with open_media(file, limits) as container, translated_errors():
         stream = video_stream(container, limits)
         found = _Packets(
@@ -249,7 +249,7 @@ class _Decoded:
     orientation: Orientation = field(default_factory=Orientation)
 
 
-def _decode(file: BinaryIO, limits: Limits, most_packets: int) -> _Decoded:
+def _decode(file: BinaryFile, limits: Limits, most_packets: int) -> _Decoded:
     """Decode the first packets. The decoder is drained only if there are no more."""
     found = _Decoded()
     with open_media(file, limits, checked=True) as container, translated_errors():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from kinemesh.errors import TooLarge, UnsupportedMedia
+from kinemesh.media.source import BinaryFile, read_up_to
 from kinemesh.media.types import Limits
 
 _MAX_BOXES = 200_000
@@ -20,7 +20,7 @@ _CONTAINERS = {b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"traf", b"mvex"}
 _STILL_BRANDS = {b"heic", b"heix", b"mif1", b"msf1", b"hevc", b"avif", b"avis", b"crx "}
 
 
-def check(file: BinaryIO, size: int, limits: Limits) -> None:
+def check(file: BinaryFile, size: int, limits: Limits) -> None:
     """Refuse a file that cannot be demuxed whole and safely.
 
     :param file: read from its start; the position afterwards is undefined.
@@ -50,14 +50,14 @@ def check(file: BinaryIO, size: int, limits: Limits) -> None:
         )
 
 
-def _top_level(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
+def _top_level(file: BinaryFile, size: int) -> Iterator[tuple[bytes, int, int]]:
     """(type, start of the body, end) of every outermost box."""
     position = 0
     for _ in range(_MAX_BOXES):
         if size - position < 8:
             return
         file.seek(position)
-        header = file.read(16)
+        header = read_up_to(file, 16)
         length, kind = struct.unpack_from(">I4s", header)
         start = position + 8
         if length == 1:
@@ -74,11 +74,11 @@ def _top_level(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
         position = end
 
 
-def _read(file: BinaryIO, start: int, end: int) -> bytes:
+def _read(file: BinaryFile, start: int, end: int) -> bytes:
     if end - start > _MAX_INDEX_BYTES:
         raise TooLarge("TOO_LARGE_INDEX", "The index of the file is larger than any real video needs.")
     file.seek(start)
-    return file.read(end - start)
+    return read_up_to(file, end - start)
 
 
 def _check_tables(body: bytes, size: int, limits: Limits, depth: int = 0) -> int:

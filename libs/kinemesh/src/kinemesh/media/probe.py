@@ -19,13 +19,13 @@ from kinemesh.errors import TooLarge, UnsupportedMedia
 from kinemesh.media.container import (
     audio_stream,
     check_pixels,
-    open_bytes,
     open_media,
     recognise,
     translated_errors,
     video_stream,
 )
-from kinemesh.media.types import DEFAULT_LIMITS, Limits, Orientation, Source, VideoInfo
+from kinemesh.media.source import Source, open_bytes
+from kinemesh.media.types import DEFAULT_LIMITS, Limits, Orientation, VideoInfo
 
 _FIRST_FRAME_PACKETS = 300  # a decoder that is silent for so long will stay silent
 _MAX_ASPECT = 4  # a pixel stretched further is an error of the file, not an intent

@@ -12,7 +12,8 @@ from av.video.frame import VideoFrame
 from kinemesh.errors import InvalidArgument
 from kinemesh.media.decode import decode
 from kinemesh.media.index import build_index
-from kinemesh.media.types import DEFAULT_LIMITS, Image, Limits, Source
+from kinemesh.media.source import Source
+from kinemesh.media.types import DEFAULT_LIMITS, Image, Limits
 
 _GAP = 4
 

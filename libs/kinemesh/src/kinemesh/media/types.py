@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import os
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-
-Source = str | os.PathLike[str] | BinaryIO | io.RawIOBase
-"""A path, or a seekable binary file object, which is read from its start and left open."""
 
 Image = npt.NDArray[np.uint8]
 """uint8 [height, width, 3], RGB, upright."""
