@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_LOGIT_LIMIT = 100.0
+_LOGIT_LIMIT = 80.0  # beyond it exp overflows float32, and the sigmoid is 0 or 1 anyway
 _HEATMAP_RADIUS = 3
 _HEATMAP_CONFIDENCE = 0.5
 

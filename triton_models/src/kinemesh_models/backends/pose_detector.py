@@ -19,7 +19,7 @@ _MAX_IOU = 0.5
 
 def load(weights: Path, device: str) -> Answer:
     network = Network(weights, outputs=(0, 1), mean=127.5, scale=127.5, device=device)
-    anchors = blazepose.anchor_centres(_SIZE, strides=(8, 16, 32, 32, 32), per_cell=1)
+    anchors = blazepose.anchor_centres(_SIZE, strides=(8, 16, 32, 32, 32), per_cell=2)
 
     def answer(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         raw, logits = network.infer(image)

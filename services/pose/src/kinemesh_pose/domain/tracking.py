@@ -1,0 +1,196 @@
+"""Follows people from frame to frame: which regions to look at, and who is in them.
+
+Semantics as in MediaPipe's PoseLandmarker in VIDEO mode with several poses (no smoothing), but cheaper and with ids:
+
+- The detector runs every ``detect_every`` frames instead of on every frame, and at once when nobody is followed or
+  somebody was lost. The schedule is that of the whole clip (frames whose index is a multiple), wherever a segment
+  starts: a detected person's region depends on that frame alone, so segments agree from then on.
+- Between detections a region follows the landmarks' own alignment points. They differ a little from the detector's,
+  constantly for one person in one posture; that difference is measured when the detector has seen the person and kept
+  up until it is due again. Without it landmarks would jump to and fro with the detector's rhythm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinemesh_pose.domain import roi
+from kinemesh_pose.domain.roi import Image, Rois
+
+POSE_LANDMARKS = 33
+_ALIGNMENT = slice(33, 35)  # the auxiliary landmarks that give the next frame's region
+_NEW = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How people are found.
+
+    :param max_poses: most people in one frame; once so many are followed the detector rests.
+    :param detect_every: frames between two runs of the detector while fewer are followed.
+    :param min_presence: probability of a person below which a region is dropped.
+    :param min_overlap: intersection over union above which two regions are the same person.
+    """
+
+    max_poses: int = 4
+    detect_every: int = 4
+    min_presence: float = 0.5
+    min_overlap: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """The state between two frames, for T followed people, and what later ids start from.
+
+    :param rois: float64 [T,4], the regions to look at next, as in :mod:`~kinemesh_pose.domain.roi`.
+    :param ids: int32 [T], never used twice in a segment.
+    :param ages: int32 [T], frames since the detector has seen the person; 0 if it sees it in the frame at hand.
+    :param biases: float64 [T,4], the detector's region relative to that of the landmarks
+        (:func:`~kinemesh_pose.domain.roi.difference`) when it was last seen.
+    :param lost: whether a region was dropped in the last frame.
+    """
+
+    rois: Rois
+    ids: NDArray[np.int32]
+    ages: NDArray[np.int32]
+    biases: Rois
+    next_id: int
+    lost: bool
+
+
+NO_ROIS: Rois = np.empty((0, 4))
+NO_TRACKS = Tracks(NO_ROIS, np.empty(0, np.int32), np.empty(0, np.int32), NO_ROIS, next_id=0, lost=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CropLandmarks:
+    """The landmark network's answer for P crops: float32 ``landmarks`` [P,39,5] (x, y, z in crop pixels, visibility,
+    presence), ``world`` [P,39,3] metres in the crop's axes, ``score`` [P] probability of a person."""
+
+    landmarks: NDArray[np.float32]
+    world: NDArray[np.float32]
+    score: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class FramePoses:
+    """The P people of a frame.
+
+    ``landmarks`` float32 [P,33,5]: x, y as fractions of width and height, z as a fraction of the width from the hips,
+    visibility, presence. ``world`` float32 [P,33,3]: metres from the hip centre, x right, y down, z away from the
+    camera. ``score`` float32 [P]. ``ids`` int32 [P], local to the segment.
+    """
+
+    landmarks: NDArray[np.float32]
+    world: NDArray[np.float32]
+    score: NDArray[np.float32]
+    ids: NDArray[np.int32]
+
+
+NO_POSES = FramePoses(
+    np.empty((0, POSE_LANDMARKS, 5), np.float32),
+    np.empty((0, POSE_LANDMARKS, 3), np.float32),
+    np.empty(0, np.float32),
+    np.empty(0, np.int32),
+)
+
+
+class Models(Protocol):
+    """The two networks, wherever they run."""
+
+    async def detect(self, image: Image) -> NDArray[np.float32]:
+        """Detections [K,13] in the letterboxed image [224,224,3]: box, four points, score; score 0 is padding."""
+
+    async def landmarks(self, crops: Image) -> CropLandmarks:
+        """Landmarks of each of the crops [P,256,256,3]."""
+
+
+def wants_detection(tracks: Tracks, index: int, options: Options) -> bool:
+    """Whether the detector runs on frame ``index``: on schedule, or because nobody is followed or somebody was lost."""
+    if len(tracks.rois) >= options.max_poses:
+        return False
+    return tracks.lost or len(tracks.rois) == 0 or index % options.detect_every == 0
+
+
+def associate(tracks: Tracks, detected: Rois, options: Options) -> Tracks:
+    """Merge followed and detected regions [D,4]: of regions that overlap the later one stays; detections come last.
+
+    A detection inherits the id of the followed region it replaces (the one it overlaps most), else it gets a new one.
+    What stays is cut to ``max_poses``, people not detected now first, then by the detector's confidence.
+    """
+    rois = np.concatenate([tracks.rois, detected])
+    ids = np.concatenate([tracks.ids, np.full(len(detected), _NEW, np.int32)])
+    kept = np.empty(0, np.int64)
+    for row in range(len(rois)):
+        shared = roi.overlap(rois[row], rois[kept])
+        same = shared > options.min_overlap
+        known = kept[same & (ids[kept] != _NEW)]
+        if ids[row] == _NEW and len(known):
+            ids[row] = ids[known[np.argmax(shared[same & (ids[kept] != _NEW)])]]
+        kept = np.append(kept[~same], row)
+    kept = kept[: options.max_poses]
+    new = kept[ids[kept] == _NEW]
+    ids[new] = tracks.next_id + np.arange(len(new), dtype=np.int32)
+    return Tracks(
+        rois=rois[kept],
+        ids=ids[kept],
+        ages=np.concatenate([tracks.ages, np.zeros(len(detected), np.int32)])[kept],
+        biases=np.concatenate([tracks.biases, np.zeros_like(detected)])[kept],
+        next_id=tracks.next_id + len(new),
+        lost=tracks.lost,
+    )
+
+
+def conclude(
+    tracks: Tracks, answer: CropLandmarks, width: int, height: int, options: Options
+) -> tuple[FramePoses, Tracks]:
+    """The frame's poses from the network's answer for the regions of ``tracks``, and the state for the next frame.
+
+    Regions without a person are dropped; the others move to where their person is now.
+    """
+    present = answer.score >= options.min_presence
+    rois, ids, ages = tracks.rois[present], tracks.ids[present], tracks.ages[present]
+    landmarks = roi.project(answer.landmarks[present], rois, width, height)
+    poses = FramePoses(
+        landmarks=landmarks[:, :POSE_LANDMARKS],
+        world=roi.rotate_world(answer.world[present, :POSE_LANDMARKS], rois),
+        score=answer.score[present],
+        ids=ids,
+    )
+    points = landmarks[:, _ALIGNMENT, :2] * np.array([width, height], np.float64)
+    aligned = roi.from_alignment_points(points[:, 0], points[:, 1])
+    seen = (ages == 0)[:, None]
+    biases = np.where(seen, roi.difference(rois, aligned), tracks.biases[present])
+    # Kept up only until the detector is due: it feeds on itself and would carry the region away.
+    fresh = (ages + 1 < options.detect_every)[:, None]
+    moved = roi.displace(aligned, np.where(fresh, biases, 0.0))
+    return poses, Tracks(moved, ids, ages + np.int32(1), biases, tracks.next_id, lost=not present.all())
+
+
+async def estimate(
+    frames: AsyncIterable[Image], models: Models, options: Options, first_index: int = 0
+) -> AsyncIterator[FramePoses]:
+    """Yield the poses of each frame of a segment, in order.
+
+    :param frames: upright RGB frames, uint8 [H,W,3], of one size.
+    :param first_index: index of the first frame in the whole clip, which the detector's schedule follows.
+    """
+    tracks = NO_TRACKS
+    index = first_index
+    async for frame in frames:
+        height, width = frame.shape[:2]
+        detected = NO_ROIS
+        if wants_detection(tracks, index, options):
+            detected = roi.from_detections(await models.detect(roi.letterbox(frame)), width, height)
+        tracks = associate(tracks, detected, options)
+        poses = NO_POSES
+        if len(tracks.rois):
+            answer = await models.landmarks(roi.crop(frame, tracks.rois))
+            poses, tracks = conclude(tracks, answer, width, height, options)
+        yield poses
+        index += 1
