@@ -34,7 +34,7 @@ async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
                 Servicer(
                     "kinemesh.detect_track.v1.DetectTrackService",
                     add_DetectTrackServiceServicer_to_server,
-                    DetectTrackRpc(),
+                    DetectTrackRpc(),  # type: ignore[abstract]
                 ),
             ),
             loops=(work_on_stages,),

@@ -31,7 +31,11 @@ async def app(settings: MatcherSettings) -> AsyncIterator[Service]:
 
         yield Service(
             servicers=(
-                Servicer("kinemesh.matcher.v1.MatcherService", add_MatcherServiceServicer_to_server, MatcherRpc()),
+                Servicer(
+                    "kinemesh.matcher.v1.MatcherService",
+                    add_MatcherServiceServicer_to_server,
+                    MatcherRpc(),  # type: ignore[abstract]
+                ),
             ),
             loops=(work_on_stages,),
             dependencies={"nats": bus.ready, "s3": store.ready, "triton": triton.ready},
