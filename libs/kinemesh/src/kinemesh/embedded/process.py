@@ -81,6 +81,7 @@ class Process:
         self._tell_guard = notify
         self._tell = tell
         self._child: asyncio.subprocess.Process | None = None
+        self._exited: asyncio.Task[int] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._starts: deque[float] = deque(maxlen=32)
 
@@ -118,7 +119,7 @@ class Process:
         """``kill -9`` to all that belongs to the server, as a crash would do; it is restarted if its spec says so."""
         if self._child is not None and self._child.returncode is None:
             _signal_group(self._child.pid, signal.SIGKILL)
-            await self._child.wait()
+            await self._exit(_KILL_S)
 
     async def restart(self) -> None:
         """Stop the server, start it again and wait until it is ready."""
@@ -144,6 +145,7 @@ class Process:
                 # A group of its own: Ctrl-C in the terminal reaches only us, and we stop them in order.
                 start_new_session=True,
             )
+        self._exited = asyncio.create_task(self._child.wait())
         self._tell_guard(f"group {self._child.pid} {spec.stop_signal.value} {spec.grace_s}")
         await self._until_ready(self._child, began + spec.ready_within_s)
         self.start_seconds = time.monotonic() - began
@@ -154,17 +156,17 @@ class Process:
             if child.returncode is not None:
                 raise self._failure(f"ended with exit code {child.returncode} before it was ready")
             with suppress(TimeoutError):
-                if await asyncio.wait_for(self.spec.ready(), max(_POLL_S, deadline - time.monotonic())):
-                    return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(child.wait()), _POLL_S)
+                async with asyncio.timeout(max(_POLL_S, deadline - time.monotonic())):
+                    if await self.spec.ready():
+                        return
+            await self._exit(_POLL_S)
         raise self._failure(f"was not ready after {self.spec.ready_within_s:.0f} s")
 
     async def _keep_running(self) -> None:
         """Wait for the end of the server, which nobody asked for, and start it again while that is allowed."""
         backoff = _FIRST_BACKOFF_S
-        while self._child is not None:
-            await self._child.wait()
+        while self._exited is not None:
+            await asyncio.wait({self._exited})
             await self._end_child()
             while True:
                 recent = sum(moment > time.monotonic() - 60 for moment in self._starts)
@@ -190,14 +192,17 @@ class Process:
         if child.returncode is None:
             with suppress(ProcessLookupError):
                 child.send_signal(self.spec.stop_signal)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(child.wait()), self.spec.grace_s)
+            await self._exit(self.spec.grace_s)
         # Also what the server started and left behind.
         _signal_group(child.pid, signal.SIGKILL)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(child.wait(), _KILL_S)
+        await self._exit(_KILL_S)
         self._tell_guard(f"ended {child.pid}")
-        self._child = None
+        self._child = self._exited = None
+
+    async def _exit(self, within_s: float) -> None:
+        """Wait for the end of the server, but not longer than this. Unlike wait_for it never loses a cancellation."""
+        if self._exited is not None:
+            await asyncio.wait({self._exited}, timeout=within_s)
 
     def _set(self, state: State) -> None:
         self.state = state

@@ -26,6 +26,14 @@ Headers = Callable[[], Mapping[str, str]]
 # Below this the two copies of a gRPC message cost less than another round trip to grow a region.
 _SHARED_FROM_BYTES = 16 * 1024
 _PROBE_S = 5.0
+_CHANNEL = [
+    ("grpc.max_send_message_length", 512 << 20),
+    ("grpc.max_receive_message_length", 512 << 20),
+    # gRPC would wait up to two minutes before it tries a restarted server again.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.keepalive_time_ms", 30_000),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class TritonClient:
     def __init__(self, settings: TritonSettings, *, headers: Headers | None = None) -> None:
         self.settings = settings
         self._headers = headers or dict
-        self._client = triton.InferenceServerClient(settings.endpoint, ssl=settings.secure)
+        self._client = triton.InferenceServerClient(settings.endpoint, ssl=settings.secure, channel_args=_CHANNEL)
         self._free = [Region() for _ in range(settings.max_in_flight)]
         self._retired: list[str] = []
         self._slots = asyncio.Semaphore(settings.max_in_flight)

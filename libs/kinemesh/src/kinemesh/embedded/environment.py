@@ -1,0 +1,121 @@
+"""What each service of an embedded mesh is told: ports, addresses, credentials, as environment variables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kinemesh.embedded import seaweedfs, triton
+from kinemesh.embedded.ports import free_ports, is_free
+from kinemesh.embedded.postgres import postgres_url
+from kinemesh.embedded.seaweedfs import S3Secrets, s3_settings, write_private
+from kinemesh.errors import FailedPrecondition
+
+GATEWAY = "gateway"
+INGEST = "ingest"
+SERVICES = (INGEST, "detect_track", "pose", "matcher", "render", GATEWAY)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things lie in the data folder of a mesh."""
+
+    root: Path
+
+    @property
+    def secrets(self) -> Path:
+        """Credentials; for the owner's eyes only."""
+        return self.root / "secrets.json"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while a mesh runs in this folder."""
+        return self.root / "lock"
+
+    @property
+    def state(self) -> Path:
+        """Where to reach the mesh that runs in this folder."""
+        return self.root / "mesh.json"
+
+    def data(self, server: str) -> Path:
+        """What a server keeps."""
+        return self.root / server
+
+    def log(self, server: str) -> Path:
+        """What a server prints."""
+        return self.root / "logs" / f"{server}.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All ports of a mesh, each on 127.0.0.1."""
+
+    nats: int
+    nats_monitor: int
+    s3: tuple[int, ...]
+    triton: tuple[int, ...]
+    http: int
+    grpc: dict[str, int]
+    metrics: dict[str, int]
+
+
+def choose_ports(services: Iterable[str], http: int) -> Ports:
+    """Free ports for everything; ``http`` is the gateway's, 0 for any.
+
+    :raises FailedPrecondition: ``PORT_IN_USE``.
+    """
+    services = tuple(services)
+    if http and not is_free(http):
+        raise FailedPrecondition("PORT_IN_USE", f"Something else listens on port {http}.", port=http)
+    free = iter(free_ports(3 + seaweedfs.PORTS + triton.PORTS + 2 * len(services)))
+
+    def take(count: int) -> tuple[int, ...]:
+        return tuple(next(free) for _ in range(count))
+
+    return Ports(
+        nats=next(free),
+        nats_monitor=next(free),
+        s3=take(seaweedfs.PORTS),
+        triton=take(triton.PORTS),
+        http=http or next(free),
+        grpc={service: next(free) for service in services},
+        metrics={service: next(free) for service in services},
+    )
+
+
+def load_secrets(layout: Layout) -> S3Secrets:
+    """The credentials of this data folder, made on first use."""
+    if layout.secrets.exists():
+        return S3Secrets(**json.loads(layout.secrets.read_text()))
+    keys = S3Secrets.random()
+    write_private(layout.secrets, json.dumps(asdict(keys)))
+    return keys
+
+
+def service_environment(service: str, ports: Ports, layout: Layout, keys: S3Secrets, log_level: str) -> dict[str, str]:
+    """The settings of one service."""
+    s3 = s3_settings(ports.s3, keys)
+    env = {
+        "KINEMESH_NATS__URL": f"nats://127.0.0.1:{ports.nats}",
+        "KINEMESH_S3__ENDPOINT": s3.endpoint,
+        "KINEMESH_S3__ACCESS_KEY": s3.access_key,
+        "KINEMESH_S3__SECRET_KEY": s3.secret_key.get_secret_value(),
+        "KINEMESH_S3__BUCKET": s3.bucket,
+        "KINEMESH_TRITON__ENDPOINT": f"127.0.0.1:{ports.triton[0]}",
+        "KINEMESH_GRPC__HOST": "127.0.0.1",
+        "KINEMESH_GRPC__PORT": str(ports.grpc[service]),
+        "KINEMESH_METRICS__HOST": "127.0.0.1",
+        "KINEMESH_METRICS__PORT": str(ports.metrics[service]),
+        "KINEMESH_LOG__LEVEL": log_level,
+    }
+    if service == INGEST:
+        env["KINEMESH_DATABASE__URL"] = postgres_url(layout.data("postgres"))
+    if service == GATEWAY:
+        env["KINEMESH_HTTP__HOST"] = "127.0.0.1"
+        env["KINEMESH_HTTP__PORT"] = str(ports.http)
+        for other, port in ports.grpc.items():
+            if other != GATEWAY:
+                env[f"KINEMESH_UPSTREAMS__{other.upper()}"] = f"127.0.0.1:{port}"
+    return env

@@ -1,0 +1,269 @@
+"""The whole mesh on one machine: servers and services, started together and stopped together.
+
+::
+
+    async with mesh(MeshConfig(models=TritonModels(python, repository))) as running:
+        print(running.http_url)
+
+A command that shows what happens meanwhile uses :class:`Mesh` itself: enter it, read :meth:`Mesh.changes` and await
+:meth:`Mesh.start`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from kinemesh.embedded.checks import grpc_serving, http_ok
+from kinemesh.embedded.environment import (
+    GATEWAY,
+    INGEST,
+    SERVICES,
+    Layout,
+    Ports,
+    choose_ports,
+    load_secrets,
+    service_environment,
+)
+from kinemesh.embedded.nats import nats_spec
+from kinemesh.embedded.postgres import postgres_spec
+from kinemesh.embedded.process import Process, ServerSpec
+from kinemesh.embedded.seaweedfs import S3Secrets, seaweedfs_spec, write_private
+from kinemesh.embedded.service import service_spec
+from kinemesh.embedded.supervisor import Status, Supervisor
+from kinemesh.embedded.triton import TritonModels, triton_spec
+from kinemesh.errors import FailedPrecondition
+
+_LOCK_S = 15.0
+_LOCK_POLL_S = 0.1
+_HEALTH = "/api/v1/health"
+
+
+@dataclass(frozen=True, slots=True)
+class MeshConfig:
+    """What to run.
+
+    :param data_dir: all that the mesh keeps, and its logs; made if missing.
+    :param models: the model server; None runs none.
+    :param http_port: that of the gateway on 127.0.0.1; 0 takes a free one.
+    :param services: those of our services to run.
+    :param restarts: how often within a minute a crashed server is started again.
+    :param env: further environment variables of all services; they win.
+    """
+
+    data_dir: Path = Path(".kinemesh")
+    models: TritonModels | None = None
+    http_port: int = 8080
+    services: tuple[str, ...] = SERVICES
+    restarts: int = 5
+    log_level: str = "INFO"
+    durable: bool = True
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class Mesh:
+    """A mesh, from taking hold of its data folder to letting go of it."""
+
+    def __init__(self, config: MeshConfig) -> None:
+        self.config = config
+        self.layout = Layout(config.data_dir.resolve())
+        self._lock: IO[bytes] | None = None
+        self._supervisor: Supervisor | None = None
+        self._ports: Ports | None = None
+        self._keys: S3Secrets | None = None
+
+    async def __aenter__(self) -> Mesh:
+        """Take hold of the data folder.
+
+        :raises FailedPrecondition: ``MESH_RUNNING``, ``PORT_IN_USE``, ``MODELS_MISSING``.
+        """
+        models = self.config.models
+        if models is not None and not (models.repository.is_dir() and models.python.exists()):
+            raise FailedPrecondition("MODELS_MISSING", "The model repository has not been built: run `make models`.")
+        if (other := running_mesh(self.layout.root)) is not None and psutil.pid_exists(int(other["pid"])):
+            raise FailedPrecondition("MESH_RUNNING", "A mesh runs in this folder already.", pid=other["pid"])
+        self._lock = await _take_lock(self.layout, _LOCK_S)
+        try:
+            self._ports = choose_ports(self.config.services, self.config.http_port)
+            self._keys = load_secrets(self.layout)
+            # The guard holds the lock too: nobody starts in this folder before it has cleared up after us.
+            self._supervisor = await Supervisor(keep_open=[self._lock.fileno()]).__aenter__()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.layout.state.unlink(missing_ok=True)
+        try:
+            await self.supervisor.stop()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+
+    async def start(self) -> None:
+        """Start everything and wait until it is ready.
+
+        :raises Unavailable: ``SERVER_START_FAILED``; what has been started is stopped.
+        """
+        await self.supervisor.start(self.specs())
+        write_private(self.layout.state, json.dumps(self._describe(), indent=1))
+
+    def specs(self) -> tuple[ServerSpec, ...]:
+        """Every server of the mesh. Services come after the servers that they keep work in."""
+        config, layout, ports = self.config, self.layout, self.ports
+        assert self._keys is not None
+        servers = [
+            nats_spec(
+                layout.data("nats"), layout.log("nats"), ports.nats, ports.nats_monitor, restarts=config.restarts
+            ),
+            seaweedfs_spec(layout.data("s3"), layout.log("s3"), ports.s3, self._keys, restarts=config.restarts),
+        ]
+        if INGEST in config.services:
+            folder = layout.data("postgres")
+            servers.append(
+                postgres_spec(folder, layout.log("postgres"), durable=config.durable, restarts=config.restarts)
+            )
+        after = tuple(server.name for server in servers)
+        if config.models is not None:
+            servers.append(
+                triton_spec(
+                    config.models,
+                    layout.data("triton"),
+                    layout.log("triton"),
+                    ports.triton,
+                    restarts=config.restarts,
+                )
+            )
+        return (*servers, *(self._service(name, after) for name in config.services))
+
+    def _service(self, name: str, after: tuple[str, ...]) -> ServerSpec:
+        address = f"127.0.0.1:{self.ports.grpc[name]}"
+        ready = grpc_serving(address)
+        if name == GATEWAY:
+            address = self.http_url
+            ready = http_ok("127.0.0.1", self.ports.http, _HEALTH)
+            # It answers for all of the others, so it is ready when they are.
+        return service_spec(
+            name,
+            self.environment(name),
+            self.layout.log(name),
+            ready,
+            address=address,
+            after=after,
+            restarts=self.config.restarts,
+        )
+
+    def environment(self, service: str) -> dict[str, str]:
+        """The environment variables that a service of this mesh gets: credentials among them, so do not print it."""
+        assert self._keys is not None
+        own = service_environment(service, self.ports, self.layout, self._keys, self.config.log_level)
+        return {**own, **self.config.env}
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """Runs the processes."""
+        if self._supervisor is None:
+            raise RuntimeError("the mesh has not been entered")
+        return self._supervisor
+
+    @property
+    def ports(self) -> Ports:
+        """Which port is whose."""
+        if self._ports is None:
+            raise RuntimeError("the mesh has not been entered")
+        return self._ports
+
+    @property
+    def http_url(self) -> str:
+        """The gateway."""
+        return f"http://127.0.0.1:{self.ports.http}"
+
+    def process(self, name: str) -> Process:
+        """One server, for whoever wants to kill or restart it."""
+        return self.supervisor.processes[name]
+
+    def status(self) -> tuple[Status, ...]:
+        """A row per server: name, state, address, pid, restarts, seconds until ready, log."""
+        return self.supervisor.status()
+
+    def changes(self) -> AsyncIterator[Status]:
+        """A row whenever a server changes its state, from the first ``anext`` on."""
+        return self.supervisor.changes()
+
+    def _describe(self) -> dict[str, Any]:
+        rows = {row.name: {"address": row.address, "pid": row.pid, "log": str(row.log)} for row in self.status()}
+        return {"pid": os.getpid(), "data_dir": str(self.layout.root), "http": self.http_url, "servers": rows}
+
+
+@asynccontextmanager
+async def mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
+    """A mesh that is ready; it is stopped at the end of the block."""
+    async with Mesh(config) as running:
+        await running.start()
+        yield running
+
+
+def running_mesh(data_dir: Path) -> dict[str, Any] | None:
+    """What a mesh that runs in ``data_dir`` says of itself; None if none is ready there.
+
+    Holds ``pid``, ``data_dir``, ``http`` (the URL of the gateway) and ``servers`` (address, pid and log of each).
+    """
+    layout = Layout(data_dir.resolve())
+    with suppress(OSError, ValueError):
+        if not _is_locked(layout):
+            return None
+        described: dict[str, Any] = json.loads(layout.state.read_text())
+        return described
+    return None
+
+
+async def stop_running(data_dir: Path, within_s: float = 60.0) -> bool:
+    """Ask the mesh that another process runs in ``data_dir`` to stop, and wait; False if there was none.
+
+    :raises FailedPrecondition: ``MESH_RUNNING``, if it does not stop in time.
+    """
+    described = running_mesh(data_dir)
+    if described is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(int(described["pid"]), signal.SIGTERM)
+    (await _take_lock(Layout(Path(described["data_dir"])), within_s)).close()
+    return True
+
+
+async def _take_lock(layout: Layout, within_s: float) -> IO[bytes]:
+    """Wait for the lock: the guard of a mesh that was killed may still be clearing up."""
+    layout.root.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + within_s
+    lock = layout.lock.open("ab")
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                lock.close()
+                raise FailedPrecondition("MESH_RUNNING", "A mesh runs in this folder already.") from None
+            await asyncio.sleep(_LOCK_POLL_S)
+        else:
+            return lock
+
+
+def _is_locked(layout: Layout) -> bool:
+    with layout.lock.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from kinemesh.embedded import Supervisor, free_ports, triton
+from kinemesh.inference import TritonClient, TritonSettings
+from kinemesh.testing.fixtures import TritonServer, triton_python
+
+CONFIG = """
+name: "echo"
+backend: "python"
+max_batch_size: 0
+input [ { name: "DATA" data_type: TYPE_UINT8 dims: [ -1, -1 ] }, { name: "WAIT_MS" data_type: TYPE_FP32 dims: [ 1 ] } ]
+output [ { name: "ECHO" data_type: TYPE_UINT8 dims: [ -1, -1 ] }, { name: "FACTS" data_type: TYPE_INT64 dims: [ 3 ] } ]
+instance_group [ { kind: KIND_CPU count: 2 } ]
+"""
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def echo_server(supervisor: Supervisor, tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
+    folder = tmp_path_factory.mktemp("echo")
+    model = folder / "models" / "echo"
+    (model / "1").mkdir(parents=True)
+    (model / "config.pbtxt").write_text(CONFIG)
+    shutil.copy(Path(__file__).with_name("echo_model.py"), model / "1" / "model.py")
+    models = triton.TritonModels(triton_python(), folder / "models")
+    ports = free_ports(triton.PORTS)
+    await supervisor.start([triton.triton_spec(models, folder / "run", folder / "log", ports, name="triton-echo")])
+    settings = TritonSettings(endpoint=f"127.0.0.1:{ports[0]}")
+    return TritonServer(settings, ports[1], supervisor.processes["triton-echo"])
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["on", "off"])
+async def client(echo_server: TritonServer, request: pytest.FixtureRequest) -> AsyncIterator[TritonClient]:
+    settings = echo_server.settings.model_copy(update={"shared_memory": request.param})
+    async with TritonClient(settings) as opened:
+        yield opened
