@@ -36,6 +36,8 @@ class Snapshot:
     """[P] person ids, ascending."""
     time_s: Floats
     """[P] when each was last seen."""
+    first_s: Floats
+    """[P] when each was first seen."""
     seen: Ints
     """[P] number of frames in which each was seen."""
     velocity: Floats
@@ -89,6 +91,7 @@ class Snapshot:
 _ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
     "ids": ("<i8", ()),
     "time_s": ("<f8", ()),
+    "first_s": ("<f8", ()),
     "seen": ("<i8", ()),
     "velocity": ("<f8", (2,)),
     "size": ("<f8", ()),

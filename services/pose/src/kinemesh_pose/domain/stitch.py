@@ -12,7 +12,9 @@ only a hint (a bonus in the cost), so cutting the clip elsewhere changes nothing
    in size and in proportions, minus a bonus if the local track is bound to the person.
 3. *Duplicates.* Of two rows on one body the one that fits its person worse is dropped (person id 0). Two
    tracks of known persons must lie on each other for a while first: people who cross do so for a moment.
-4. A row that fits nobody is a new person; a person not seen for ``max_gap_s`` is forgotten.
+   A newcomer is a duplicate already if its centre lies on a known person's.
+4. A row that fits nobody is a new person; a person not seen for ``max_gap_s`` is forgotten, sooner if it was
+   hardly ever seen.
 """
 
 from __future__ import annotations
@@ -53,30 +55,38 @@ class SegmentRows:
 class StitchOptions:
     """Limits, in body sizes (about a quarter of a person's height) and seconds."""
 
-    max_gap_s: float = 2.0
-    """A person unseen for longer is forgotten."""
+    max_gap_s: float = 3.0
+    """A person unseen for longer is forgotten …"""
+    gap_per_s_seen: float = 2.0
+    """… or, if known for a short time only, unseen for longer than 0.2 s plus this many times as long."""
     overlap_gate: float = 0.5
     """Largest mean landmark distance between two estimates of one body in one frame."""
     duplicate: float = 0.15
     """Mean landmark distance below which two rows of one frame show the same body."""
     duplicate_frames: int = 8
     """For how many frames two known persons must be that close to be one body (at most HISTORY)."""
+    shadow: float = 0.3
+    """A newcomer whose centre is this near to a named person's, and whose landmarks are on average within thrice
+    as much of that person's, is a poor second estimate of that body."""
     reach: float = 0.75
     """How far from its expected way a person may reappear at once …"""
-    reach_per_s: float = 1.0
-    """… and how much farther per second unseen."""
+    reach_per_s: float = 8.0
+    """… how much farther per second unseen (people turn, jump and fall) …"""
+    reach_most: float = 5.0
+    """… and at most."""
     bound_reach: float = 1.0
     """The same for a local track that is bound to the person: larger, because the track has followed it."""
     bound_reach_per_s: float = 10.0
-    size_ratio: float = 1.6
-    """Largest change of size while unseen."""
+    size_ratio: float = 3.0
+    """Largest change of size: a crouch or a poor estimate may halve it within a frame."""
     bound_bonus: float = 0.5
     """How much of the cost (1 = at the limit of reach) a bound local track is forgiven."""
 
 
 _NEW_PERSON = 1.2  # cost of leaving a row and a person unmatched
-_POSE_MEMORY_S = 0.3  # how long a pose predicts the next
-_AVERAGE_S = 0.2  # time constant of velocity, size and proportions
+_POSE_MEMORY_S = 0.3  # how long a pose predicts the next, and a local track is trusted to be on its person
+_VELOCITY_S, _BUILD_S = 0.2, 1.0  # time constants of the averages of velocity, and of size and proportions
+_MOMENT_S = 0.3  # unseen for longer is lost
 _RECENT = 5  # overlap frames that decide: warm-up settles towards its end
 
 
@@ -190,16 +200,21 @@ def _step(
     options: StitchOptions,
 ) -> tuple[Ints, Snapshot]:
     """One frame: person ids of its rows, and the state after it. Updates ``bound``."""
-    state = state.take(time_s - state.time_s <= options.max_gap_s)
+    memory = np.minimum(0.2 + options.gap_per_s_seen * (state.time_s - state.first_s), options.max_gap_s)
+    state = state.take(time_s - state.time_s <= memory)
     bound_to = np.array([bound.get(int(track), 0) for track in local], dtype=np.int64)
     cost = _cost(state, time_s, bodies, bound_to, options)
     kept = _without_duplicates(state, bodies, cost, bound_to, options)
 
+    # Who was seen a moment ago chooses first: a person long lost may be anywhere, and must not push others about.
     person = np.zeros(len(local), dtype=np.int64)
-    for row, known in _assign(cost[kept], _NEW_PERSON):
-        person[kept[row]] = state.ids[known]
-    strangers = kept[person[kept] == 0]
-    strangers = strangers[np.lexsort((local[strangers], bodies.centre[strangers, 0]))]
+    lost = time_s - state.time_s > _MOMENT_S
+    rest = kept
+    for group in (np.flatnonzero(~lost), np.flatnonzero(lost)):
+        for row, known in _assign(cost[np.ix_(rest, group)], _NEW_PERSON):
+            person[rest[row]] = state.ids[group[known]]
+        rest = _without_shadows(bodies, rest[person[rest] == 0], kept[person[kept] != 0], options)
+    strangers = rest[np.lexsort((local[rest], bodies.centre[rest, 0]))]
     person[strangers] = state.next_id + np.arange(len(strangers))
 
     # A dropped duplicate is bound to nobody from now on, so that it stays one while it is on that body.
@@ -219,20 +234,21 @@ def _cost(state: Snapshot, time_s: float, bodies: _Bodies, bound_to: Ints, optio
     last = state.landmarks[:, -1]
     start = skeleton.body_centre(last[..., :2].astype(np.float64))
     bound = bound_to[:, None] == state.ids
-    size = np.sqrt(bodies.size[:, None] * state.size)
+    size = np.maximum(bodies.size[:, None], state.size)  # so that a poor, shrunken estimate is still near
 
     distance = _distance_to_way(bodies.centre, start, state.velocity * unseen_s[:, None]) / size
     reach = np.where(
         bound,
         options.bound_reach + options.bound_reach_per_s * unseen_s,
         options.reach + options.reach_per_s * unseen_s,
-    )
+    ).clip(max=options.reach_most)
     growth = np.abs(np.log(bodies.size[:, None] / state.size))
     pose = _landmark_distance(_centred(bodies.points, bodies.centre)[:, None], _centred(last, start)[None], size)
     proportions = np.abs(bodies.proportions[:, None] - state.proportions).mean(axis=-1)
-    cost = distance / reach + growth / 2 + np.exp(-unseen_s / _POSE_MEMORY_S) * pose + proportions / 4
-    possible = (distance <= reach) & (growth <= np.log(options.size_ratio) * np.where(bound, 2, 1))
-    return np.where(possible, cost - options.bound_bonus * bound, np.inf)
+    fresh = np.exp(-unseen_s / _POSE_MEMORY_S)
+    cost = distance / reach + growth / 2 + fresh * np.minimum(pose, 1) / 2 + proportions / 4
+    possible = (distance <= reach) & (growth <= np.log(options.size_ratio))
+    return np.where(possible, cost - options.bound_bonus * fresh * bound, np.inf)
 
 
 def _distance_to_way(centre: Floats, start: Floats, way: Floats) -> Floats:
@@ -284,6 +300,15 @@ def _one_body(state: Snapshot, a: int, b: int, options: StitchOptions) -> bool:
     return bool((apart < options.duplicate).all())
 
 
+def _without_shadows(bodies: _Bodies, strangers: Ints, named: Ints, options: StitchOptions) -> Ints:
+    """Those strangers who are not a poor second estimate of a named body: centred on it, in a like pose."""
+    size = np.maximum(bodies.size[strangers, None], bodies.size[named])
+    centres = np.linalg.norm(bodies.centre[strangers, None] - bodies.centre[named], axis=-1) / size
+    apart = _landmark_distance(bodies.points[strangers, None], bodies.points[named][None], size)
+    shadow = (centres <= options.shadow) & (apart <= 3 * options.shadow)
+    return np.array(strangers[~shadow.any(axis=1)], dtype=np.int64)
+
+
 def _assign(cost: Floats, unmatched: float) -> list[tuple[int, int]]:
     """Pairs (row, column) of least total cost, where leaving a pair unmatched costs ``unmatched``."""
     gain = np.minimum(cost - unmatched, 0.0)
@@ -299,8 +324,9 @@ def _remember(state: Snapshot, frame: int, time_s: float, bodies: _Bodies, perso
     at = np.searchsorted(state.ids, person[old])  # positions of those already known
     elapsed = time_s - state.time_s[at]
     # A mean of the few first values, then an exponential average: no bias towards an initial guess.
-    gain = np.maximum(1 - np.exp(-elapsed / _AVERAGE_S), 1 / (state.seen[at] + 1))
-    velocity_gain = np.maximum(1 - np.exp(-elapsed / _AVERAGE_S), 1 / state.seen[at])
+    # Size and proportions are the same after a gap, so that one poor estimate must not replace them.
+    gain = np.maximum(1 - np.exp(-np.minimum(elapsed, _MOMENT_S) / _BUILD_S), 1 / (state.seen[at] + 1))
+    velocity_gain = np.maximum(1 - np.exp(-elapsed / _VELOCITY_S), 1 / state.seen[at])
     was = skeleton.body_centre(state.landmarks[at, -1, :, :2].astype(np.float64))
     moved = (bodies.centre[old] - was) / elapsed[:, None]
 
@@ -325,6 +351,7 @@ def _remember(state: Snapshot, frame: int, time_s: float, bodies: _Bodies, perso
         next_id=state.next_id + newcomers,
         ids=grown(state.ids, person),
         time_s=grown(state.time_s, np.full(len(person), time_s)),
+        first_s=grown(state.first_s, np.concatenate([state.first_s[at], np.full(newcomers, time_s)])),
         seen=grown(state.seen, np.concatenate([state.seen[at] + 1, np.ones(newcomers, np.int64)])),
         velocity=grown(state.velocity, np.concatenate([velocity, np.zeros((newcomers, 2))])),
         size=grown(state.size, averaged(state.size, bodies.size)),
