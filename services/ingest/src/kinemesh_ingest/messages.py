@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.job.v1 import job_pb2
+from kinemesh.media.types import VideoInfo
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.domain.pipelines import PIPELINES, Pipeline
 
@@ -36,6 +37,20 @@ def to_asset(row: AnyRow) -> asset_pb2.Asset:
     if row.failure:
         ParseDict(row.failure, asset.failure)
     return asset
+
+
+def to_video(info: VideoInfo) -> asset_pb2.Video:
+    """What a probe found, as a message."""
+    return asset_pb2.Video(
+        width=info.width,
+        height=info.height,
+        rotation=info.rotation,
+        frame_rate=float(info.frame_rate),
+        duration_sec=info.duration_s,
+        codec=info.codec,
+        container=info.container,
+        has_audio=info.has_audio,
+    )
 
 
 def to_job(row: AnyRow, inputs: Sequence[tuple[str, str]], counts: Sequence[AnyRow]) -> job_pb2.Job:

@@ -23,9 +23,8 @@ from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue import assets, requests, sweeps
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.domain.validation import check_filename
-from kinemesh_ingest.messages import to_asset
+from kinemesh_ingest.messages import to_asset, to_video
 from kinemesh_ingest.settings import UploadSettings
-from kinemesh_ingest.worker import to_video
 
 _MIB = 1024 * 1024
 _MOST_PARTS = 10_000

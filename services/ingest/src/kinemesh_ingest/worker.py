@@ -11,7 +11,6 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from kinemesh import errors
-from kinemesh.asset.v1 import asset_pb2
 from kinemesh.bus.connection import Bus
 from kinemesh.bus.consume import consume
 from kinemesh.bus.tasks import Handle, TaskContext, bury
@@ -24,6 +23,7 @@ from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.domain.planning import plan_segments
+from kinemesh_ingest.messages import to_video
 from kinemesh_ingest.settings import ConductorSettings
 
 _QUEUE = "ingest"
@@ -70,20 +70,6 @@ def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limit
         return done
 
     return split
-
-
-def to_video(info: VideoInfo) -> asset_pb2.Video:
-    """What a probe found, as a message."""
-    return asset_pb2.Video(
-        width=info.width,
-        height=info.height,
-        rotation=info.rotation,
-        frame_rate=float(info.frame_rate),
-        duration_sec=info.duration_s,
-        codec=info.codec,
-        container=info.container,
-        has_audio=info.has_audio,
-    )
 
 
 async def conduct(bus: Bus, conductor: Conductor, stop: asyncio.Event) -> None:
