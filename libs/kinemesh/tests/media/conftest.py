@@ -97,7 +97,10 @@ def real_clips() -> list[Path]:
     return sorted(Path(folder, "media").glob("*.mp4")) if folder else []
 
 
-@pytest.fixture(params=real_clips() or [None], ids=lambda path: path.stem if path else "unset")
+REAL: list[Path | None] = [*real_clips()] or [None]
+
+
+@pytest.fixture(params=REAL, ids=lambda path: path.stem if path else "unset")
 def real_clip(request: pytest.FixtureRequest) -> Path:
     if request.param is None:
         pytest.skip("KINEMESH_TEST_DATA names no folder of real footage")

@@ -41,7 +41,9 @@ def _packets(path: Path) -> list[tuple[float, bytes]]:
             return []
         stream = container.streams.audio[0]
         return [
-            (float(packet.pts * stream.time_base), bytes(packet)) for packet in container.demux(stream) if packet.size
+            (float((packet.pts or 0) * packet.time_base), bytes(packet))
+            for packet in container.demux(stream)
+            if packet.size
         ]
 
 

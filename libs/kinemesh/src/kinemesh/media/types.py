@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -64,11 +66,9 @@ class Orientation:
         :param image: uint8 [height, width, 3] as stored.
         """
         if self.transpose:
-            image = image.transpose(1, 0, 2)
-        if self.mirror_x:
-            image = image[:, ::-1]
-        if self.mirror_y:
-            image = image[::-1]
+            image = cast(Image, cv2.transpose(image))  # OpenCV's is several times as fast as numpy's
+        if self.mirror_x or self.mirror_y:
+            image = cast(Image, cv2.flip(image, -1 if self.mirror_x and self.mirror_y else int(self.mirror_x)))
         return np.ascontiguousarray(image)
 
 
