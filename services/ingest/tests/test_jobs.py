@@ -68,7 +68,8 @@ async def ended(ingest: Any, job_id: str, owner: str = "ada") -> job_pb2.Job:
     async with asyncio.timeout(60):
         async for _ in replay(ingest.bus, job_id):
             pass
-    return await ingest.get_job(job_id, owner)
+    job: job_pb2.Job = await ingest.get_job(job_id, owner)
+    return job
 
 
 async def nothing_left(store: ObjectStore, job_id: str) -> None:

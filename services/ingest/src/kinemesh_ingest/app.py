@@ -9,13 +9,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from kinemesh.asset.v1.asset_pb2_grpc import add_AssetServiceServicer_to_server
 from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
+from kinemesh.inference.client import TritonClient
 from kinemesh.job.v1.job_pb2_grpc import add_JobServiceServicer_to_server
+from kinemesh.model.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage.store import ObjectStore
+from kinemesh.telemetry.tracing import trace_headers
 from kinemesh_ingest.catalogue.database import answers, open_database
 from kinemesh_ingest.catalogue.outbox import pump
 from kinemesh_ingest.catalogue.sweeps import sweep
 from kinemesh_ingest.conductor import Conductor
+from kinemesh_ingest.models import ModelRpc
 from kinemesh_ingest.rpc import AssetRpc, JobRpc
 from kinemesh_ingest.settings import IngestSettings
 from kinemesh_ingest.uploads import Uploads, limits_of
@@ -30,6 +34,7 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
         bus = await stack.enter_async_context(connect(settings.nats, "ingest"))
         store = await stack.enter_async_context(ObjectStore(settings.s3))
         await store.ensure_bucket()
+        triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
         conductor = Conductor(engine, settings.conductor.window, settings.retention.late_sweep_s)
         uploads = Uploads(engine, store, settings.upload)
         split = split_handler(store, settings.conductor, limits_of(settings.upload))
@@ -61,6 +66,7 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                     add_JobServiceServicer_to_server,
                     JobRpc(engine, store, bus, conductor),
                 ),
+                Servicer("kinemesh.model.v1.ModelService", add_ModelServiceServicer_to_server, ModelRpc(triton)),  # type: ignore[abstract]
             ),
             loops=(publish, clean, conduct_jobs, split_media),
             dependencies={"database": database, "nats": bus.ready, "s3": store.ready},

@@ -234,6 +234,28 @@ class TritonClient:
             raise from_triton(error, model) from None
         return dict(described)
 
+    async def loaded(self) -> dict[str, bool]:
+        """The names of all models in the repository, and whether each is ready.
+
+        :raises Unavailable: ``MODEL_UNAVAILABLE``.
+        """
+        try:
+            index = await self._client.get_model_repository_index(as_json=True, client_timeout=_PROBE_S)
+        except InferenceServerException as error:
+            raise from_triton(error, "") from None
+        return {entry["name"]: entry.get("state") == "READY" for entry in index.get("models", ())}
+
+    async def config(self, model: str) -> dict[str, Any]:
+        """A model's ``config.pbtxt`` as Triton completed it.
+
+        :raises NotFound: ``MODEL_NOT_FOUND``.
+        """
+        try:
+            described = await self._client.get_model_config(model, as_json=True, client_timeout=_PROBE_S)
+        except InferenceServerException as error:
+            raise from_triton(error, model) from None
+        return dict(described["config"])
+
 
 def _input(name: str, tensor: npt.NDArray[Any], region: Region, offset: int | None) -> triton.InferInput:
     datatype = np_to_triton_dtype(tensor.dtype)
