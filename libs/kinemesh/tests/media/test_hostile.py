@@ -177,6 +177,16 @@ def test_limits(clips: Path, limits: media.Limits, reason: str) -> None:
     assert error.reason == reason
 
 
+def test_frames_larger_than_their_header_says_are_never_decoded(clips: Path) -> None:
+    data = bytearray((clips / "mjpeg.avi").read_bytes())
+    start_of_frame = b"\xff\xc0\x00\x11\x08"
+    at = data.find(start_of_frame)
+    while at >= 0:
+        struct.pack_into(">HH", data, at + 5, 30_000, 30_000)
+        at = data.find(start_of_frame, at + 1)
+    assert _refused(io.BytesIO(data)).reason == "CORRUPT_MEDIA"
+
+
 def test_limit_of_frames(clips: Path) -> None:
     for name in ("constant.mp4", "vp8.webm", "mjpeg.avi"):
         with pytest.raises(TooLarge) as caught:
