@@ -110,7 +110,7 @@ def _draw_body(image: Image, body: Body, style: Style, pen: Pen) -> None:
     for bone in solid:
         line = points[[bone.start, bone.stop]]
         sure = min(strength[bone.start], strength[bone.stop]) >= _SURE
-        width = pen.line * (0.6 if bone.fine else 1.0) * (1.0 if sure else 0.5)
+        width = pen.line * bone.weight * (1.0 if sure else 0.5)
         widths.setdefault(_whole(width + 2 * pen.outline), []).append(line)
         strokes.append((line, _side_color(color, bone.side), _whole(width)))
     # All outlines first: where bones meet, the outline of one must not cut the other.

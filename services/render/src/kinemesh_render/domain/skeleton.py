@@ -29,29 +29,31 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Bone:
-    """A line between two landmarks; fine ones (hands, feet, face) are thinner."""
+    """A line between two landmarks; ``weight`` is its share of the full thickness."""
 
     start: int
     stop: int
     side: Side
-    fine: bool = False
+    weight: float = 1.0
 
+
+_SMALL, _FACE = 0.6, 0.4
 
 BONES: tuple[Bone, ...] = (
-    Bone(LEFT_EAR, LEFT_EYE, Side.LEFT, fine=True),
-    Bone(LEFT_EYE, NOSE, Side.LEFT, fine=True),
-    Bone(RIGHT_EAR, RIGHT_EYE, Side.RIGHT, fine=True),
-    Bone(RIGHT_EYE, NOSE, Side.RIGHT, fine=True),
-    Bone(15, 19, Side.LEFT, fine=True),
-    Bone(15, 21, Side.LEFT, fine=True),
-    Bone(16, 20, Side.RIGHT, fine=True),
-    Bone(16, 22, Side.RIGHT, fine=True),
-    Bone(27, 29, Side.LEFT, fine=True),
-    Bone(29, 31, Side.LEFT, fine=True),
-    Bone(27, 31, Side.LEFT, fine=True),
-    Bone(28, 30, Side.RIGHT, fine=True),
-    Bone(30, 32, Side.RIGHT, fine=True),
-    Bone(28, 32, Side.RIGHT, fine=True),
+    Bone(LEFT_EAR, LEFT_EYE, Side.LEFT, _FACE),
+    Bone(LEFT_EYE, NOSE, Side.LEFT, _FACE),
+    Bone(RIGHT_EAR, RIGHT_EYE, Side.RIGHT, _FACE),
+    Bone(RIGHT_EYE, NOSE, Side.RIGHT, _FACE),
+    Bone(15, 19, Side.LEFT, _SMALL),
+    Bone(15, 21, Side.LEFT, _SMALL),
+    Bone(16, 20, Side.RIGHT, _SMALL),
+    Bone(16, 22, Side.RIGHT, _SMALL),
+    Bone(27, 29, Side.LEFT, _SMALL),
+    Bone(29, 31, Side.LEFT, _SMALL),
+    Bone(27, 31, Side.LEFT, _SMALL),
+    Bone(28, 30, Side.RIGHT, _SMALL),
+    Bone(30, 32, Side.RIGHT, _SMALL),
+    Bone(28, 32, Side.RIGHT, _SMALL),
     Bone(11, 12, Side.MIDDLE),
     Bone(23, 24, Side.MIDDLE),
     Bone(11, 23, Side.LEFT),

@@ -1,0 +1,180 @@
+"""Bodies to draw, and jobs to render with the real object store and model server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from numpy.typing import NDArray
+
+from kinemesh.bus.connection import Bus, connect
+from kinemesh.inference import TritonClient, TritonSettings
+from kinemesh.job.v1 import job_pb2, parameters_pb2
+from kinemesh.media import FrameIndex, H264Writer, Image, build_index, concatenate
+from kinemesh.media.synthetic import write_clip
+from kinemesh.results.poses import LANDMARKS, PoseRows, rows_to_parquet
+from kinemesh.settings import NatsSettings
+from kinemesh.storage import ObjectStore, keys
+from kinemesh.task.v1 import task_pb2
+from kinemesh.testing.fixtures import NatsServer, TritonServer
+from kinemesh_render.faces import FaceFinder
+from kinemesh_render.settings import EncoderSettings, WorkSettings
+from kinemesh_render.worker import Worker
+
+Floats = NDArray[np.float32]
+Standing = Callable[..., Floats]
+
+# A standing person who faces us, in body heights from the middle of the hips: x to our right, y down.
+_RIGHT_HALF = {
+    8: (-0.04, -0.42), 5: (-0.02, -0.43), 10: (-0.01, -0.39), 12: (-0.1, -0.3), 14: (-0.14, -0.14), 16: (-0.16, 0.02),
+    18: (-0.17, 0.06), 20: (-0.17, 0.07), 22: (-0.15, 0.05), 24: (-0.05, 0.0), 26: (-0.06, 0.24), 28: (-0.06, 0.48),
+    30: (-0.05, 0.5), 32: (-0.08, 0.52), 4: (-0.015, -0.43), 6: (-0.03, -0.43),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def standing() -> Standing:
+    """Landmarks of a standing person: float32 [33, 5], x and y from ``centre`` in units of ``size``."""
+
+    def make(centre: tuple[float, float] = (0.5, 0.5), size: float = 0.6, aspect: float = 1.0) -> Floats:
+        landmarks = np.zeros((LANDMARKS, 5), np.float32)
+        landmarks[0, :2] = (0, -0.41)
+        for index, (x, y) in _RIGHT_HALF.items():
+            landmarks[index, :2] = (x, y)
+            left = {4: 1, 5: 2, 6: 3}.get(index, index - 1)
+            landmarks[left, :2] = (-x, y)
+        landmarks[:, :2] = landmarks[:, :2] * size / (aspect, 1) + centre
+        landmarks[:, 3:] = 0.95
+        return landmarks
+
+    return make
+
+
+@dataclass
+class Job:
+    """A job whose earlier stages are done: source, index and poses lie in the store."""
+
+    store: ObjectStore
+    job_id: str
+    clip: Path
+    index: FrameIndex
+    segments: list[task_pb2.Segment]
+
+    def task(self, stage: str, segment: int | None = None, **options: Any) -> task_pb2.Task:
+        return task_pb2.Task(
+            task_id=f"{self.job_id}.{stage}.main.{segment}",
+            job_id=self.job_id,
+            stage=stage,
+            parameters=parameters_pb2.JobParameters(pose=parameters_pb2.PoseParameters(**options)),
+            inputs=[job_pb2.JobInput(camera="main", asset_id=f"asset-{self.job_id}")],
+            segment=None if segment is None else self.segments[segment],
+            segments=self.segments,
+        )
+
+    def part_key(self, segment: int) -> str:
+        return keys.stage_result(self.job_id, "render", "main", segment, "nut")
+
+    async def put_poses(self, stage: str, rows: PoseRows) -> None:
+        for segment in self.segments:
+            mine = (rows.frame_index >= segment.start_frame) & (rows.frame_index < segment.stop_frame)
+            key = keys.stage_result(self.job_id, stage, "main", segment.index)
+            await self.store.put_bytes(key, rows_to_parquet(rows.where(mine)))
+
+
+MakeJob = Callable[..., Awaitable[Job]]
+
+
+@pytest.fixture
+def make_job(s3_store: ObjectStore, standing: Standing, tmp_path: Path) -> MakeJob:
+    """Prepare a job: ``await make_job("name", cuts=[0, 10], pts=…)``.
+
+    Its clip shows ``images``, or is made by ``write_clip`` with all further options.
+    """
+
+    async def make(
+        name: str,
+        *,
+        cuts: Sequence[int],
+        pts: Sequence[int],
+        poses: PoseRows | None = None,
+        images: Sequence[Image] | None = None,
+        **clip: Any,
+    ) -> Job:
+        path = tmp_path / f"{name}.mp4"
+        if images is None:
+            write_clip(path, pts=pts, **clip)
+        else:
+            write_images(path, images, pts)
+        index = build_index(path)
+        stops = [*cuts[1:], index.frame_count]
+        segments = [
+            task_pb2.Segment(camera="main", index=number, start_frame=start, stop_frame=stop)
+            for number, (start, stop) in enumerate(zip(cuts, stops, strict=True))
+        ]
+        job = Job(s3_store, name, path, index, segments)
+        await s3_store.put_file(path, keys.asset_source(f"asset-{name}"))
+        await s3_store.put_bytes(keys.asset_index(f"asset-{name}"), index.to_bytes())
+        rows = poses if poses is not None else walking(index, standing)
+        await job.put_poses("movement", rows)
+        await job.put_poses("pose", rows)
+        return job
+
+    return make
+
+
+def write_images(path: Path, images: Sequence[Image], pts: Sequence[int]) -> None:
+    time_base, part = Fraction(1, 90_000), path.with_suffix(".nut")
+    height, width = images[0].shape[:2]
+    with H264Writer(part, width=width, height=height, time_base=time_base, crf=4) as writer:
+        for image, stamp in zip(images, pts, strict=True):
+            writer.write(image, stamp)
+    concatenate([part], path, time_base=time_base)
+
+
+def walking(index: FrameIndex, standing: Standing) -> PoseRows:
+    """One small person who crosses the upper edge of the picture in the middle third of the clip."""
+    frames = np.arange(index.frame_count // 3, 2 * index.frame_count // 3)
+    image = np.stack([standing((0.3 + 0.4 * f / index.frame_count, 0.15), 0.3) for f in frames])
+    count = len(frames)
+    return PoseRows(
+        frames.astype(np.int64),
+        index.times[frames],
+        np.ones(count, np.int32),
+        np.ones(count, np.float32),
+        np.zeros(count, np.bool_),
+        image,
+        np.zeros((count, LANDMARKS, 3), np.float32),
+    )
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
+    async with connect(NatsSettings(url=nats_server.url), "test") as connected:
+        yield connected
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    return folder
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def worker(s3_store: ObjectStore, scratch: Path) -> AsyncIterator[Worker]:
+    """A worker for jobs that blur no faces: there is no model server to ask."""
+    async with TritonClient(TritonSettings()) as triton:
+        yield Worker(s3_store, FaceFinder(triton, "none"), EncoderSettings(), WorkSettings(scratch_dir=scratch))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def faces(triton_server: TritonServer) -> AsyncIterator[FaceFinder]:
+    """Faces from the mock set, through the real model server."""
+    async with TritonClient(triton_server.settings) as triton:
+        yield FaceFinder(triton, "face_detector")
