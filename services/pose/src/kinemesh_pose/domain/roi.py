@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Rois = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
+NO_ROIS: Rois = np.empty((0, 4))
+
 DETECTOR_SIZE = 224
 CROP_SIZE = 256
 

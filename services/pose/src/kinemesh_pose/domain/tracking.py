@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinemesh_pose.domain import roi
-from kinemesh_pose.domain.roi import Image, Rois
+from kinemesh_pose.domain.roi import NO_ROIS, Image, Rois
 
 POSE_LANDMARKS = 33
 _ALIGNMENT = slice(33, 35)  # the auxiliary landmarks that give the next frame's region
@@ -63,7 +63,6 @@ class Tracks:
     lost: bool
 
 
-NO_ROIS: Rois = np.empty((0, 4))
 NO_TRACKS = Tracks(NO_ROIS, np.empty(0, np.int32), np.empty(0, np.int32), NO_ROIS, next_id=0, lost=False)
 
 
