@@ -128,12 +128,15 @@ def serve(app: FastAPI, mesh: Mesh, taken: socket.socket) -> Callable[[Event], A
         proxy_headers=False,
         ws_max_size=64 * 1024,
         ws_max_queue=4,
+        # Compressing would take longer than sending to a client nearby.
+        ws_per_message_deflate=False,
         limit_concurrency=2048,
         timeout_graceful_shutdown=max(1, round(mesh.settings.drain_s)),
     )
     server = _Server(config)
 
     async def loop(stop: Event) -> None:
+        taken.listen(config.backlog)
         host, port = taken.getsockname()[:2]
         serving = create_task(server.serve(sockets=[taken]))
         watching = create_task(stop.wait())

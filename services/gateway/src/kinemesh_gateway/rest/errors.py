@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from kinemesh.errors import Internal, KinemeshError, ResourceExhausted, Unavailable
 from kinemesh.serving.status import as_error
@@ -77,10 +78,11 @@ def handle_errors(app: FastAPI) -> None:
         return error_response(error)
 
     @app.exception_handler(HTTPException)
-    async def _frameworks(_request: Request, error: HTTPException) -> JSONResponse:
+    async def _frameworks(request: Request, error: HTTPException) -> JSONResponse:
         fallback = ("UNKNOWN", "HTTP_ERROR", "The request was refused.")
         code, reason, message = _FRAMEWORK.get(error.status_code, fallback)
-        return answer(error.status_code, code, reason, message, {}, error.headers or {})
+        headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers or {}
+        return answer(error.status_code, code, reason, message, {}, headers)
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -88,6 +90,16 @@ def handle_errors(app: FastAPI) -> None:
         message = "; ".join(f"{field}: {text}" for field, text in problems.items()) + "."
         metadata = {"field": ", ".join(problems)}
         return answer(422, "INVALID_ARGUMENT", "VALIDATION_FAILED", message, metadata, {})
+
+
+def _allowed(request: Request) -> str:
+    """The methods that a path takes; the framework names those of one route only."""
+
+    def takes(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return ", ".join(method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") if takes(method))
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, SpanKind
 from prometheus_client import Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kinemesh.errors import InvalidArgument, KinemeshError, PermissionDenied, TooLarge
@@ -86,6 +87,9 @@ class RequestContext:
                 _observe(scope, method, answered.status, time.perf_counter() - started, current)
 
     async def _fail(self, scope: Scope, receive: Receive, answered: _Answered, error: Exception) -> None:
+        if isinstance(error, ClientDisconnect):
+            _log.info("client left")
+            return
         if answered.status or scope["type"] == "websocket":
             if not isinstance(error, KinemeshError):
                 _log.error("request broke off", exc_info=error)
