@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from kinemesh.errors import InvalidArgument
 from kinemesh_pose.domain import skeleton as sk
 from kinemesh_pose.domain.movement import body
-from kinemesh_pose.domain.movement.report import PersonTrack, movement_metrics, symmetry_index
+from kinemesh_pose.domain.movement.report import PersonTrack, empty_table, movement_metrics, symmetry_index
 from kinemesh_pose.domain.skeleton import Floats
 
 ASPECT = 16 / 9
@@ -209,6 +209,9 @@ def test_the_summary_is_json_and_the_table_has_one_length() -> None:
         text = json.dumps(report.summary, allow_nan=False)
         assert json.loads(text) == report.summary
         assert {len(column) for column in report.table.values()} == {count}
+        assert [(name, column.dtype) for name, column in report.table.items()] == [
+            (name, column.dtype) for name, column in empty_table().items()
+        ]
     again = movement_metrics(track(CFR, curls(CFR), clip=CFR))
     assert json.dumps(again.summary) == text
 

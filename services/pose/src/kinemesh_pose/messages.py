@@ -11,7 +11,7 @@ from kinemesh.event.v1 import event_pb2
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.media import FrameIndex
 from kinemesh.pose.v1 import pose_pb2
-from kinemesh.results.poses import PoseRows
+from kinemesh.results.poses import LANDMARKS, PoseRows
 from kinemesh_pose.domain.subject import Selection, Subject
 from kinemesh_pose.domain.tracking import FramePoses
 
@@ -38,7 +38,7 @@ def frame_results(rows: PoseRows, frames: Sequence[int], index: FrameIndex) -> l
     shown[~shown.any(axis=1)] = True
     low = np.where(shown[..., None], points, np.inf).min(axis=1)
     high = np.where(shown[..., None], points, -np.inf).max(axis=1)
-    packed = rows.image[:, :, [0, 1, 3]].reshape(len(rows), -1)
+    packed = rows.image[:, :, [0, 1, 3]].reshape(len(rows), LANDMARKS * 3)
     results = {frame: event_pb2.FrameResult(frame_index=frame, time_sec=float(index.times[frame])) for frame in frames}
     for row in range(len(rows)):
         results[int(rows.frame_index[row])].persons.add(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kinemesh.media import FrameIndex
 from kinemesh.results.poses import PoseRows, landmark_table
 from kinemesh_pose.domain import skeleton
-from kinemesh_pose.domain.movement.report import PersonTrack, movement_metrics
+from kinemesh_pose.domain.movement.report import PersonTrack, empty_table, movement_metrics
 from kinemesh_pose.domain.smoothing import smooth_landmarks
 
 VERSION = "v1"
@@ -47,7 +47,8 @@ def to_documents(rows: PoseRows, index: FrameIndex, *, smooth: bool) -> Outcome:
     persons = [int(person) for person in np.unique(rows.person_id)]
     smoothed = _smoothed(rows, persons, aspect) if smooth else None
     reports = [movement_metrics(_track(rows, person, aspect, index)) for person in persons]
-    table = pa.concat_tables([_series(report.table, person) for report, person in zip(reports, persons, strict=True)])
+    series = [_series(report.table, person) for report, person in zip(reports, persons, strict=True)]
+    table = pa.concat_tables(series or [_series(empty_table(), 0)])
     metrics = {"version": VERSION, **_clip(index), "persons": [report.summary for report in reports]}
     return Outcome(
         drawn=rows if smoothed is None else replace(rows, image=smoothed),

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -78,11 +79,20 @@ async def s3_store(s3_server: S3Server) -> AsyncIterator[ObjectStore]:
         yield store
 
 
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's own user can reach: every session of pytest closes its own folders to others anew."""
+    with tempfile.TemporaryDirectory(prefix="kinemesh-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def postgres_url(supervisor: Supervisor, tmp_path_factory: pytest.TempPathFactory) -> str:
+async def postgres_url(supervisor: Supervisor) -> str:
     """The SQLAlchemy URL of an empty database."""
-    folder = tmp_path_factory.mktemp("pg")
-    await _start(supervisor, postgres.postgres_spec(folder / "data", folder / "log", durable=False))
+    # Not below pytest's own folder, which each run closes to all but root: PostgreSQL runs as another user then.
+    folder = Path(tempfile.mkdtemp(prefix="kinemesh-postgres-"))
+    spec = postgres.postgres_spec(folder / "data", folder / "log", durable=False)
+    await _start(supervisor, replace(spec, leftovers=(*spec.leftovers, str(folder))))
     return postgres.postgres_url(folder / "data")
 
 
@@ -92,16 +102,27 @@ async def triton_server(supervisor: Supervisor, tmp_path_factory: pytest.TempPat
     return await start_triton(supervisor, tmp_path_factory.mktemp("triton"), "mock")
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def default_triton_server(supervisor: Supervisor, tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
+    """A model server with the ``default`` set: real models, whose weights are fetched once and kept."""
+    return await start_triton(supervisor, tmp_path_factory.mktemp("triton"), "default")
+
+
 async def start_triton(supervisor: Supervisor, folder: Path, model_set: str) -> TritonServer:
-    """Build ``model_set`` in ``folder`` and serve it; skips the test where the model project is not set up."""
-    repository = folder / "models"
-    python = triton_python()
-    command = [str(python), "-m", "kinemesh_models", "build", "--set", model_set, "--out", str(repository)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)  # noqa: ASYNC221, S603 - nothing else runs
+    """Build ``model_set`` in ``folder`` and serve it."""
+    python, repository = build_models(folder / "models", model_set)
     ports = free_ports(triton.PORTS)
     models = triton.TritonModels(python, repository)
     process = await _start(supervisor, triton.triton_spec(models, folder / "server", folder / "log", ports))
     return TritonServer(TritonSettings(endpoint=f"127.0.0.1:{ports[0]}"), ports[1], process)
+
+
+def build_models(repository: Path, model_set: str) -> tuple[Path, Path]:
+    """Build a model repository; answers with the interpreter that serves it, and the repository."""
+    python = triton_python()
+    command = [str(python), "-m", "kinemesh_models", "build", "--set", model_set, "--out", str(repository)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)  # noqa: S603 - our own program
+    return python, repository
 
 
 def triton_python() -> Path:
@@ -110,7 +131,7 @@ def triton_python() -> Path:
     folder = next((parent for parent in Path(__file__).parents if (parent / "triton_models").is_dir()), Path())
     python = Path(configured) if configured else folder / "triton_models" / ".venv" / "bin" / "python"
     if not python.is_file():
-        pytest.skip("the model server's environment is not set up")
+        pytest.fail("the model server's environment is not set up: run `make setup`")
     return python
 
 

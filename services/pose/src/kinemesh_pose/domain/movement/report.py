@@ -66,6 +66,19 @@ class MovementReport:
     """JSON-ready: strings, ints, finite floats, None, lists and dicts."""
 
 
+def empty_table() -> dict[str, NDArray[Any]]:
+    """The columns of :attr:`MovementReport.table`, for a clip in which nobody is seen."""
+    floats = [name for angle in body.ANGLES for name in (f"{angle}_deg", f"{angle}_deg_s")]
+    floats += [f"{joint}_speed_m_s" for joint in body.JOINTS]
+    floats += ["com_x", "com_y", "com_speed_m_s", "activity_m_s"]
+    return {
+        "frame": np.empty(0, np.int64),
+        "time_s": np.empty(0, np.float64),
+        **{name: np.empty(0, np.float32) for name in floats},
+        "moving": np.empty(0, np.int8),
+    }
+
+
 def movement_metrics(person: PersonTrack, options: MovementOptions | None = None) -> MovementReport:
     """Measure how a person moves.
 
