@@ -1,0 +1,42 @@
+"""Typed client of Kinemesh's REST and WebSocket surface.
+
+::
+
+    async with KinemeshClient("http://127.0.0.1:8080") as client:
+        asset = await client.upload(Path("run.mp4"))
+        job = await client.create_job("pose", asset.asset_id, {"subject": "MAIN"})
+        async for event in client.watch(job.job_id):
+            print(event.kind, event.payload)
+        for output in (await client.get_job(job.job_id)).outputs:
+            await client.download(job.job_id, output, Path("out") / output.name)
+"""
+
+from __future__ import annotations
+
+from kinemesh_client.client import KinemeshClient
+from kinemesh_client.resources import (
+    Asset,
+    Failure,
+    Job,
+    JobEvent,
+    LogLine,
+    Model,
+    Output,
+    Page,
+    Pipeline,
+    StageProgress,
+)
+
+__all__ = [
+    "Asset",
+    "Failure",
+    "Job",
+    "JobEvent",
+    "KinemeshClient",
+    "LogLine",
+    "Model",
+    "Output",
+    "Page",
+    "Pipeline",
+    "StageProgress",
+]

@@ -1,0 +1,74 @@
+"""The commands put together, and what they exit with."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from kinemesh.errors import DeadlineExceeded, KinemeshError, Unavailable
+from kinemesh_client.cli import catalogue, demo, jobs, mesh, run
+from kinemesh_client.cli.output import print_error
+from kinemesh_client.cli.running import Exit, Interrupted
+
+EPILOG = """Exit codes: 0 done · 1 unexpected failure · 2 wrong usage or input, with the reason · 3 the job failed ·
+4 no mesh can be reached or started · 130 cancelled."""
+
+_CANCELLED = 130
+
+app = typer.Typer(
+    help="Videos in; poses, movement metrics and annotated videos out.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+mesh.add_to(app)
+app.add_typer(run.app, name="run")
+app.command("demo")(demo.demo)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(catalogue.assets, name="assets")
+app.command("pipelines")(catalogue.pipelines)
+app.add_typer(catalogue.models, name="models")
+
+
+def main() -> NoReturn:
+    """Run a command and exit."""
+    sys.exit(_main())
+
+
+def _main() -> int:
+    as_json = "--json" in sys.argv[1:]
+    try:
+        code = app(standalone_mode=False)
+    except Exit as ending:
+        return ending.code
+    except (Interrupted, KeyboardInterrupt, typer.Abort):
+        print_error("CANCELLED", "Cancelled.", {}, as_json=as_json)
+        return _CANCELLED
+    except typer.TyperException as error:
+        if as_json:
+            print_error("USAGE", error.format_message(), {}, as_json=True)
+        else:
+            error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    except KinemeshError as error:
+        print_error(error.reason, error.message, error.metadata, as_json=as_json)
+        return exit_code(error)
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        print_error("UNEXPECTED", f"{type(error).__name__}: {error} (python -X dev shows where)", {}, as_json=as_json)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def exit_code(error: KinemeshError) -> int:
+    """What an error exits with."""
+    if isinstance(error, Unavailable | DeadlineExceeded):
+        return 4
+    return 2 if error.http_status < 500 else 1

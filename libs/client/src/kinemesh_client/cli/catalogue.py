@@ -1,0 +1,92 @@
+"""``kinemesh assets``, ``kinemesh pipelines`` and ``kinemesh models``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kinemesh_client import local
+from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
+from kinemesh_client.cli.output import err, out, print_json, table
+from kinemesh_client.cli.running import run
+from kinemesh_client.resources import Asset, Model, Page, Pipeline
+
+assets = typer.Typer(help="Uploaded videos.", no_args_is_help=True)
+models = typer.Typer(help="What the mesh detects and estimates with.", no_args_is_help=True)
+
+_MIB = 1024 * 1024
+
+
+@assets.command("list")
+def list_assets(
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Most assets to show.")] = 20,
+    as_json: AsJson = False,
+    url: Url = "",
+    data_dir: DataDir = local.DATA_DIR,
+) -> None:
+    """Your videos, newest first."""
+
+    async def ask() -> Page[Asset]:
+        async with reached(url, data_dir) as client:
+            return await client.list_assets(limit)
+
+    page = run(ask())
+    if as_json:
+        print_json({"assets": [dict(asset.raw) for asset in page.items], "total": page.total})
+        return
+    rows = ((a.asset_id, a.filename, a.state, f"{a.size_bytes / _MIB:.1f}", a.create_time[:19]) for a in page.items)
+    out.print(table(("asset", "file", "state", "MiB", "created"), rows))
+    if len(page.items) < page.total:
+        err.print(f"{len(page.items)} of {page.total} assets; --limit shows more.")
+
+
+@assets.command("delete")
+def delete_asset(
+    asset_id: Annotated[str, typer.Argument(help="The asset's id.")],
+    as_json: AsJson = False,
+    url: Url = "",
+    data_dir: DataDir = local.DATA_DIR,
+) -> None:
+    """Delete a video; refused while a job that is not over reads it."""
+
+    async def act() -> None:
+        async with reached(url, data_dir) as client:
+            await client.delete_asset(asset_id)
+
+    run(act())
+    if as_json:
+        print_json({"asset_id": asset_id, "deleted": True})
+    else:
+        err.print(f"The asset {asset_id} was deleted.")
+
+
+def pipelines(as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.DATA_DIR) -> None:
+    """What the mesh can run."""
+
+    async def ask() -> Page[Pipeline]:
+        async with reached(url, data_dir) as client:
+            return await client.list_pipelines()
+
+    found = run(ask()).items
+    if as_json:
+        print_json({"pipelines": [dict(pipeline.raw) for pipeline in found]})
+    else:
+        rows = ((pipeline.name, " → ".join(pipeline.stages), pipeline.description) for pipeline in found)
+        out.print(table(("pipeline", "stages", "description"), rows))
+
+
+@models.command("list")
+def list_models(as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.DATA_DIR) -> None:
+    """The models, by name."""
+
+    async def ask() -> Page[Model]:
+        async with reached(url, data_dir) as client:
+            return await client.list_models()
+
+    page = run(ask())
+    if as_json:
+        print_json({"models": [dict(model.raw) for model in page.items], "total": page.total})
+    else:
+        rows = ((m.name, m.task, m.state, m.license, m.description) for m in page.items)
+        out.print(table(("model", "task", "state", "license", "description"), rows))

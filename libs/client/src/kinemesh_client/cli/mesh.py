@@ -1,0 +1,211 @@
+"""``kinemesh up | down | status | logs``"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+
+from kinemesh.embedded import Mesh, MeshConfig, State, Status, running_mesh, stop_running
+from kinemesh.errors import InvalidArgument, Unavailable
+from kinemesh_client import local
+from kinemesh_client.cli.options import AsJson, DataDir, Models
+from kinemesh_client.cli.output import err, out, print_json, table
+from kinemesh_client.cli.running import Exit, Interrupted, run
+from kinemesh_client.client import KinemeshClient
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway on 127.0.0.1; 0 takes a free one.")]
+
+_START_S = 180.0
+_POLL_S = 0.1
+_TAIL = 64 * 1024
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (up, down, status, logs):
+        app.command()(command)
+
+
+def up(
+    data_dir: DataDir = local.DATA_DIR,
+    models: Models = "default",
+    port: Port = local.PORT,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as everything is ready.")] = False,
+) -> None:
+    """Run the whole mesh on this machine until Ctrl-C: servers and services, in one table."""
+    if (described := running_mesh(data_dir)) is not None:
+        err.print(f"A mesh runs in {escape(str(data_dir))} already.")
+        out.print(_described_table(described))
+        return
+    if detach:
+        _detached(data_dir, models, port)
+        return
+    config = MeshConfig(data_dir=data_dir, models=local.find_models(models), http_port=port)
+    with suppress(Interrupted):
+        run(_serve(config))
+    err.print("Stopped.")
+
+
+async def _serve(config: MeshConfig) -> None:
+    async with Mesh(config) as mesh:
+        await start_shown(mesh, out)
+        err.print("Ctrl-C stops everything.")
+        async for row in mesh.changes():
+            color = "green" if row.state is State.READY else "yellow"
+            out.print(f"{time.strftime('%H:%M:%S')} {row.name} is [{color}]{row.state.value}[/]")
+
+
+async def start_shown(mesh: Mesh, console: Console) -> None:
+    """Start a mesh and show how far that is: in a terminal all the time, elsewhere at the end."""
+    started = time.monotonic()
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+
+        async def show() -> None:
+            async for _ in mesh.changes():
+                live.update(status_table(mesh.status()), refresh=console.is_terminal)
+
+        showing = asyncio.create_task(show())
+        try:
+            await mesh.start()
+        finally:
+            showing.cancel()
+            live.update("")
+    console.print(status_table(mesh.status()))
+    console.print(f"Ready in {time.monotonic() - started:.1f} s: [bold]{mesh.http_url}[/]")
+
+
+def status_table(rows: Iterable[Status]) -> Any:
+    """What runs where."""
+    return table(
+        ("server", "state", "address", "pid", "restarts", "ready after"),
+        (
+            (
+                row.name,
+                row.state.value,
+                row.address,
+                row.pid or "",
+                row.restarts or "",
+                f"{row.start_seconds:.1f} s" if row.start_seconds is not None else "",
+            )
+            for row in rows
+        ),
+    )
+
+
+def _described_table(described: dict[str, Any]) -> Any:
+    rows = ((name, row["address"], row["pid"], row["log"]) for name, row in described["servers"].items())
+    return table(("server", "address", "pid", "log"), rows)
+
+
+def _detached(data_dir: Path, models: str, port: int) -> None:
+    local.find_models(models)
+    started = time.monotonic()
+    log = data_dir / "logs" / "mesh.log"
+    before = log.stat().st_size if log.exists() else 0
+    arguments = [sys.executable, "-m", "kinemesh_client", "up", f"--data-dir={data_dir.resolve()}"]
+    child = local.spawn([*arguments, f"--models={models}", f"--port={port}"], log)
+    try:
+        with err.status("Starting the mesh …"):
+            described = _wait_for(child, data_dir, log, before)
+    except BaseException:
+        child.terminate()
+        raise
+    out.print(_described_table(described))
+    err.print(f"Ready in {time.monotonic() - started:.1f} s: [bold]{described['http']}[/]  (`kinemesh down` stops it)")
+
+
+def _wait_for(child: subprocess.Popen[bytes], data_dir: Path, log: Path, before: int) -> dict[str, Any]:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        if (described := running_mesh(data_dir)) is not None and described["pid"] == child.pid:
+            return described
+        if child.poll() is not None:
+            said = log.read_bytes()[before:].decode(errors="replace").strip()
+            raise Unavailable("MESH_START_FAILED", f"The mesh did not start:\n{said[-2000:]}", log=log)
+        time.sleep(_POLL_S)
+    raise Unavailable("MESH_START_FAILED", f"The mesh was not ready after {_START_S:.0f} s.", log=log)
+
+
+def down(data_dir: DataDir = local.DATA_DIR) -> None:
+    """Stop the mesh that runs in the data folder; its data stays."""
+    stopped = data_dir.is_dir() and run(stop_running(data_dir))
+    err.print("Stopped." if stopped else f"No mesh runs in {escape(str(data_dir))}.")
+
+
+def status(data_dir: DataDir = local.DATA_DIR, as_json: AsJson = False) -> None:
+    """Show what runs where and how it is. Exits with 4 if no mesh runs, or if it cannot answer requests."""
+    described = running_mesh(data_dir)
+    if described is None:
+        raise Unavailable("MESH_NOT_RUNNING", f"No mesh runs in {data_dir}: start one with `kinemesh up`.")
+
+    async def ask() -> dict[str, Any]:
+        async with KinemeshClient(described["http"]) as client:
+            return dict(await client.health())
+
+    health = run(ask())
+    parts = health["services"]
+    if as_json:
+        print_json({**described, "health": health})
+    else:
+        rows = (
+            (name, parts.get(name, {}).get("status", ""), row["address"], row["pid"], row["log"])
+            for name, row in described["servers"].items()
+        )
+        out.print(table(("server", "health", "address", "pid", "log"), rows))
+    if health["status"] == "down":
+        raise Exit(4)
+
+
+def logs(
+    service: Annotated[str, typer.Argument(help="Only this server's log.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines of each log to begin with.")] = 20,
+    data_dir: DataDir = local.DATA_DIR,
+) -> None:
+    """Print what the servers logged."""
+    known = {path.stem: path for path in sorted((data_dir / "logs").glob("*.log"))}
+    if service and service not in known:
+        names = ", ".join(known) or "none yet"
+        raise InvalidArgument("UNKNOWN_SERVICE", f"There is no log of {service}; there are: {names}.", service=service)
+    chosen = {service: known[service]} if service else known
+    places = {name: _tail(name, path, lines, bool(service)) for name, path in chosen.items()}
+    if follow:
+        with suppress(Interrupted):
+            run(_follow(chosen, places, bool(service)))
+
+
+def _tail(name: str, path: Path, lines: int, alone: bool) -> int:
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - _TAIL))
+        last = file.read(end - file.tell()).decode(errors="replace").splitlines()[-lines:] if lines else []
+    _print_lines(name, last, alone)
+    return end
+
+
+async def _follow(paths: dict[str, Path], places: dict[str, int], alone: bool) -> None:
+    while True:
+        for name, path in paths.items():
+            with path.open("rb") as file:
+                file.seek(places[name])
+                whole, newline, _ = file.read().rpartition(b"\n")
+            places[name] += len(whole + newline)
+            _print_lines(name, whole.decode(errors="replace").splitlines(), alone)
+        await asyncio.sleep(_POLL_S)
+
+
+def _print_lines(name: str, lines: list[str], alone: bool) -> None:
+    for line in lines:
+        out.print(line if alone else f"{name:>12} │ {line}", markup=False)

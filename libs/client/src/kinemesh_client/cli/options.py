@@ -1,0 +1,36 @@
+"""Options that several commands share, and the mesh that they name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinemesh.errors import Unavailable
+from kinemesh_client.client import KinemeshClient
+from kinemesh_client.local import running_url
+
+DataDir = Annotated[Path, typer.Option(envvar="KINEMESH_DATA_DIR", help="Folder of the mesh on this machine.")]
+Url = Annotated[str, typer.Option(envvar="KINEMESH_URL", help="A mesh elsewhere, such as http://127.0.0.1:8080.")]
+Models = Annotated[str, typer.Option(help="default, mock (synthetic people), or a model repository's path.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+@asynccontextmanager
+async def reached(url: str, data_dir: Path) -> AsyncIterator[KinemeshClient]:
+    """A client of the mesh that ``--url`` names, or else of the one that runs in the data folder.
+
+    :raises Unavailable: ``MESH_NOT_RUNNING``.
+    """
+    address = url or running_url(data_dir)
+    if address is None:
+        raise Unavailable(
+            "MESH_NOT_RUNNING",
+            f"No mesh runs in {data_dir}: start one with `kinemesh up`, or name one with --url.",
+            data_dir=data_dir,
+        )
+    async with KinemeshClient(address) as client:
+        yield client

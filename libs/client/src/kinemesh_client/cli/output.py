@@ -1,0 +1,57 @@
+"""What the commands print: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_WRAPPED = ("description", "stages", "address", "log")
+
+COLORS = {
+    "ready": "green",
+    "ok": "green",
+    "SUCCEEDED": "green",
+    "READY": "green",
+    "RUNNING": "cyan",
+    "FAILED": "red",
+    "REJECTED": "red",
+    "failed": "red",
+    "down": "red",
+}
+
+
+def print_json(value: Any) -> None:
+    """One JSON value."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_error(reason: str, message: str, metadata: Mapping[str, str], *, as_json: bool) -> None:
+    """A failure: a sentence and its reason; for programs also as the one JSON object."""
+    if as_json:
+        print_json({"error": {"reason": reason, "message": message, "metadata": dict(metadata)}})
+    err.print(f"[bold red]error[/] {escape(message)} [dim]({escape(reason)})[/]")
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+    """A plain table; words for states are coloured."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold", no_wrap=column not in _WRAPPED)
+    for row in rows:
+        made.add_row(*(_colored(str(cell)) for cell in row))
+    return made
+
+
+def _colored(text: str) -> str:
+    color = COLORS.get(text)
+    return f"[{color}]{text}[/]" if color else escape(text)

@@ -1,0 +1,151 @@
+"""The client."""
+
+from __future__ import annotations
+
+import mimetypes
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from kinemesh.errors import InvalidArgument
+from kinemesh_client import transfer, watching
+from kinemesh_client.answers import answer, unreachable
+from kinemesh_client.resources import Asset, Job, JobEvent, LogLine, Model, Output, Page, Pipeline
+from kinemesh_client.transfer import Progress
+
+_CONFIRM_S = 130.0
+
+
+class KinemeshClient:
+    """Calls a mesh over REST and WebSocket; to be used as an async context manager.
+
+    Every method raises :class:`kinemesh.errors.KinemeshError` with the reason that the API gave,
+    ``Unavailable`` (``MESH_UNREACHABLE``) when nothing answers, and ``DeadlineExceeded`` when that takes too long.
+
+    :param url: of the gateway, such as ``http://127.0.0.1:8080``.
+    :param timeout_s: longest silence of the gateway within a call.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 20.0) -> None:
+        self.url = url.rstrip("/")
+        # The mesh is on this machine or named outright: a proxy for the internet has no part in it.
+        self._http = httpx.AsyncClient(
+            base_url=self.url, timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)), trust_env=False
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def health(self) -> Mapping[str, Any]:
+        """Health of every part; also when some are down."""
+        response = await self._send("GET", "/api/v1/health")
+        if response.status_code == 503 and "services" in response.text:
+            return dict(response.json())
+        return dict(answer(response))
+
+    async def upload(self, path: Path, *, content_type: str = "", progress: Progress = transfer.nothing) -> Asset:
+        """Send a file straight to storage and have it checked.
+
+        :raises KinemeshError: also for what is wrong with the file, such as ``NOT_A_VIDEO``.
+        """
+        size = transfer.size_of(path)
+        kind = content_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        body = {"filename": path.name, "content_type": kind, "size_bytes": size}
+        created = await self._call("POST", "/api/v1/assets", json=body)
+        asset_id = created["asset"]["asset_id"]
+        parts = await transfer.send(path, created["upload"], size, progress)
+        confirm = f"/api/v1/assets/{asset_id}/confirm"
+        return Asset.of(await self._call("POST", confirm, json={"parts": parts}, timeout=_CONFIRM_S))
+
+    async def list_assets(self, limit: int = 20, page_token: str = "") -> Page[Asset]:
+        """A page of your assets, newest first."""
+        found = await self._call("GET", "/api/v1/assets", params=_page(limit, page_token))
+        return Page([Asset.of(row) for row in found["assets"]], found["total"], found["next_page_token"] or "")
+
+    async def delete_asset(self, asset_id: str) -> None:
+        """Delete an asset and its bytes."""
+        await self._call("DELETE", f"/api/v1/assets/{_id(asset_id)}")
+
+    async def create_job(self, pipeline: str, asset_id: str, parameters: Mapping[str, Any]) -> Job:
+        """Queue a job over one asset."""
+        body = {"pipeline": pipeline, "asset_id": asset_id, "parameters": dict(parameters)}
+        return Job.of(await self._call("POST", "/api/v1/jobs", json=body))
+
+    async def get_job(self, job_id: str) -> Job:
+        """One job."""
+        return Job.of(await self._call("GET", f"/api/v1/jobs/{_id(job_id)}"))
+
+    async def list_jobs(self, limit: int = 20, page_token: str = "", states: Sequence[str] = ()) -> Page[Job]:
+        """A page of your jobs, newest first; only those in one of ``states``, if any are given."""
+        params = {**_page(limit, page_token), "state": list(states)}
+        found = await self._call("GET", "/api/v1/jobs", params=params)
+        return Page([Job.of(row) for row in found["jobs"]], found["total"], found["next_page_token"] or "")
+
+    async def cancel_job(self, job_id: str) -> Job:
+        """Stop a job."""
+        return Job.of(await self._call("POST", f"/api/v1/jobs/{_id(job_id)}/cancel"))
+
+    async def delete_job(self, job_id: str) -> None:
+        """Delete a job with all its results."""
+        await self._call("DELETE", f"/api/v1/jobs/{_id(job_id)}")
+
+    async def job_logs(self, job_id: str, limit: int = 1000, page_token: str = "") -> Page[LogLine]:
+        """A page of a job's log, oldest line first."""
+        found = await self._call("GET", f"/api/v1/jobs/{_id(job_id)}/logs", params=_page(limit, page_token))
+        return Page([LogLine.of(row) for row in found["logs"]], found["total"], found["next_page_token"] or "")
+
+    def watch(self, job_id: str, since: int = 0) -> AsyncIterator[JobEvent]:
+        """A job's events, from the first or after sequence ``since``, up to its last state; see :mod:`watching`."""
+        return watching.watch(self.url, _id(job_id), since, self.get_job)
+
+    async def download(
+        self, job_id: str, output: Output, target: Path, *, progress: Progress = transfer.nothing
+    ) -> Path:
+        """Write an output of a job to a file, whole or not at all, and return its absolute path."""
+        url = f"/api/v1/jobs/{_id(job_id)}/outputs/{_id(output.name)}"
+        return await transfer.receive(self._http, url, output.size_bytes, target, progress)
+
+    async def list_pipelines(self) -> Page[Pipeline]:
+        """What the mesh can run."""
+        found = await self._call("GET", "/api/v1/pipelines", params=_page(100, ""))
+        return Page([Pipeline.of(row) for row in found["pipelines"]], found["total"], found["next_page_token"] or "")
+
+    async def list_models(self, limit: int = 100, page_token: str = "") -> Page[Model]:
+        """What the mesh detects and estimates with."""
+        found = await self._call("GET", "/api/v1/models", params=_page(limit, page_token))
+        return Page([Model.of(row) for row in found["models"]], found["total"], found["next_page_token"] or "")
+
+    async def _call(self, method: str, path: str, **request: Any) -> Any:
+        return answer(await self._send(method, path, **request))
+
+    async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        headers = {} if method == "GET" else {"Idempotency-Key": uuid.uuid4().hex}
+        try:
+            return await self._http.request(method, path, headers=headers, **request)
+        except httpx.TransportError as error:
+            raise unreachable(error, self.url) from None
+        except httpx.InvalidURL as error:
+            raise InvalidArgument("URL_INVALID", f"{self.url} is not a URL: {error}.") from None
+
+
+def _page(limit: int, page_token: str) -> dict[str, Any]:
+    return {"limit": limit, **({"page_token": page_token} if page_token else {})}
+
+
+def _id(value: str) -> str:
+    """An id as part of a path: one that holds a slash would name something else.
+
+    :raises InvalidArgument: ``INVALID_ID``.
+    """
+    if not value or not all(char.isalnum() or char in "._-" for char in value) or value.startswith("."):
+        raise InvalidArgument("INVALID_ID", f"{value!r} is not an id.")
+    return value

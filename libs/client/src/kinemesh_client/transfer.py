@@ -1,0 +1,168 @@
+"""Bytes to and from the mesh: uploads go to storage directly, in parts if they are large."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from kinemesh.errors import Aborted, InvalidArgument, KinemeshError
+from kinemesh_client.answers import failure, unreachable
+
+Progress = Callable[[int], None]
+"""Told how many bytes have just been sent or received; a negative number takes back those of a failed attempt."""
+
+_CHUNK: Final = 256 * 1024
+_ATTEMPTS: Final = 3
+_PAUSE_S: Final = 0.5
+_AT_ONCE: Final = 4
+_TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
+
+T = TypeVar("T")
+
+
+def nothing(_: int) -> None:
+    """No progress is wanted."""
+
+
+def size_of(path: Path) -> int:
+    """Size of a file in bytes.
+
+    :raises InvalidArgument: ``FILE_NOT_FOUND``.
+    """
+    if not path.is_file():
+        raise InvalidArgument("FILE_NOT_FOUND", f"There is no file {path}.", path=path)
+    return path.stat().st_size
+
+
+async def send(path: Path, upload: Mapping[str, Any], size: int, progress: Progress) -> list[dict[str, Any]]:
+    """Send a file to the URL or to the URLs of the parts that the API answered with.
+
+    :returns: what to confirm the parts with; empty for a file in one piece.
+    :raises KinemeshError: what storage answered, or that it did not.
+    """
+    async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as http:
+        if upload["url"]:
+            await _put(http, upload["url"], path, 0, size, upload["headers"], progress)
+            return []
+        at_once = asyncio.Semaphore(_AT_ONCE)
+
+        async def send_part(part: Mapping[str, Any]) -> dict[str, Any]:
+            number, part_size = part["part_number"], upload["part_size"]
+            start = (number - 1) * part_size
+            async with at_once:
+                etag = await _put(http, part["url"], path, start, min(part_size, size - start), {}, progress)
+            return {"part_number": number, "etag": etag}
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(send_part(part)) for part in upload["parts"]]
+        return [task.result() for task in tasks]
+
+
+async def receive(http: httpx.AsyncClient, url: str, size: int, target: Path, progress: Progress) -> Path:
+    """Write what ``url`` answers with to ``target``, whole or not at all, and return its absolute path.
+
+    :raises KinemeshError: what the mesh answered, or ``DOWNLOAD_INCOMPLETE``.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".part")
+    try:
+        await _attempts(lambda: _get(http, url, size, partial, progress))
+        return partial.replace(target).resolve()
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+async def _put(
+    http: httpx.AsyncClient,
+    url: str,
+    path: Path,
+    start: int,
+    length: int,
+    headers: Mapping[str, str],
+    progress: Progress,
+) -> str:
+    """PUT a range of a file and return the ETag."""
+
+    async def attempt() -> str:
+        with _counting(progress) as count:
+
+            async def counted() -> AsyncIterator[bytes]:
+                async for chunk in _read(path, start, length):
+                    yield chunk
+                    count(len(chunk))
+
+            # Storage wants to know the length; without it httpx would send chunks, which S3 refuses.
+            response = await http.put(url, content=counted(), headers={**headers, "Content-Length": str(length)})
+            if not response.is_success:
+                raise failure(response)
+        return str(response.headers.get("ETag", ""))
+
+    return await _attempts(attempt)
+
+
+async def _get(http: httpx.AsyncClient, url: str, size: int, partial: Path, progress: Progress) -> None:
+    received = 0
+    with _counting(progress) as count:
+        async with http.stream("GET", url, timeout=_TIMEOUT) as response:
+            if not response.is_success:
+                await response.aread()
+                raise failure(response)
+            with partial.open("wb") as file:
+                async for chunk in response.aiter_bytes(_CHUNK):
+                    await asyncio.to_thread(file.write, chunk)
+                    received += len(chunk)
+                    count(len(chunk))
+        if received != size:
+            raise Aborted("DOWNLOAD_INCOMPLETE", f"{received} of {size} bytes arrived.")
+
+
+@contextmanager
+def _counting(progress: Progress) -> Iterator[Progress]:
+    """Counts bytes, and takes them back if the attempt fails."""
+    total = 0
+
+    def count(some: int) -> None:
+        nonlocal total
+        total += some
+        progress(some)
+
+    try:
+        yield count
+    except BaseException:
+        progress(-total)
+        raise
+
+
+async def _attempts(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try a few times while doing it again may help."""
+    for tried in range(1, _ATTEMPTS + 1):
+        try:
+            return await attempt()
+        except httpx.TransportError as error:
+            if tried == _ATTEMPTS:
+                raise unreachable(error, str(error.request.url.copy_with(query=None))) from None
+        except KinemeshError as error:
+            if tried == _ATTEMPTS or not error.retryable:
+                raise
+        await asyncio.sleep(tried * _PAUSE_S)
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _read(path: Path, start: int, length: int) -> AsyncIterator[bytes]:
+    """Chunks of a file.
+
+    :raises InvalidArgument: ``FILE_CHANGED``, when it became shorter meanwhile.
+    """
+    with path.open("rb") as file:
+        file.seek(start)
+        while length:
+            chunk = await asyncio.to_thread(file.read, min(_CHUNK, length))
+            if not chunk:
+                raise InvalidArgument("FILE_CHANGED", f"{path.name} became shorter while it was sent.")
+            length -= len(chunk)
+            yield chunk
