@@ -178,9 +178,9 @@ async def test_postgres(postgres_url: str) -> None:
         await connection.rollback()
 
 
-async def test_postgres_keeps_its_data_in_a_deep_folder(tmp_path: Path, nothing_left: None) -> None:
-    folder = tmp_path.joinpath(*["deep" * 5] * 5) / "postgres"  # too long for the address of a socket
-    spec = postgres_spec(folder, tmp_path / "log", restarts=2)
+async def test_postgres_keeps_its_data_in_a_deep_folder(open_folder: Path, nothing_left: None) -> None:
+    folder = open_folder.joinpath(*["deep" * 5] * 5) / "postgres"  # too long for the address of a socket
+    spec = postgres_spec(folder, open_folder / "log", restarts=2)
     url = postgres_url(folder).replace("+psycopg", "")
     assert not Path(spec.address).is_relative_to(folder)
     async with Supervisor() as supervisor:
@@ -196,4 +196,4 @@ async def test_postgres_keeps_its_data_in_a_deep_folder(tmp_path: Path, nothing_
                     break
         async with await psycopg.AsyncConnection.connect(url) as connection:
             assert await (await connection.execute("SELECT n FROM kept")).fetchone() == (7,)
-    assert not os.path.lexists(spec.address)
+    assert not await asyncio.to_thread(Path(spec.address).exists)

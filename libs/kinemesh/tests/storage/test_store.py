@@ -307,3 +307,13 @@ async def test_wrong_credentials_are_refused_and_not_repeated(s3_server: S3Serve
     text = "".join(traceback.format_exception(caught.value)) + repr(caught.value.metadata) + repr(wrong)
     assert secret not in text
     assert key not in text
+
+
+async def test_what_was_written_survives_kill_9_of_the_server(s3_server: S3Server, s3_store: ObjectStore) -> None:
+    data = noise(20 * MIB)
+    await s3_store.put_stream("survives/x", pieces(20 * MIB, 20 * MIB))
+    await s3_server.process.kill()
+    assert not await s3_store.ready()
+    await s3_server.process.restart()
+    assert await s3_store.ready()
+    assert await s3_store.get_bytes("survives/x") == data

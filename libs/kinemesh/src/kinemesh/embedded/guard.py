@@ -6,13 +6,14 @@ still runs and removes what was to be removed. Lines that it reads before that::
 
     group PID SIGNAL GRACE    a process group by its leader, the signal that asks that to end, and the seconds it has
     ended PID                 that group has ended
-    remove GLOB               files and empty folders to remove in the end
+    remove GLOB               files and folders to remove in the end
 """
 
 from __future__ import annotations
 
 import glob
 import os
+import shutil
 import signal
 import sys
 import time
@@ -40,8 +41,10 @@ def main(tag: str) -> None:
     stop(groups, tag)
     for pattern in remove:
         for path in glob.glob(pattern):  # noqa: PTH207 - Path.glob takes no absolute pattern
+            if Path(path).is_dir():
+                shutil.rmtree(path, ignore_errors=True)
             with suppress(OSError):
-                Path(path).rmdir() if Path(path).is_dir() else Path(path).unlink()
+                Path(path).unlink()
 
 
 def stop(groups: dict[int, tuple[int, float]], tag: str) -> None:

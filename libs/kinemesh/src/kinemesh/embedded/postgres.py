@@ -56,6 +56,8 @@ def postgres_spec(folder: Path, log: Path, *, durable: bool = True, restarts: in
             *("-c", "listen_addresses="),
             *("-c", f"unix_socket_directories={sockets}"),
             *("-c", "max_connections=60"),
+            # In files of the data folder: in /dev/shm a kill -9 would leave them behind.
+            *("-c", "dynamic_shared_memory_type=mmap"),
             *("-c", "shared_buffers=64MB"),
             *(() if durable else ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")),
         ),
@@ -67,7 +69,7 @@ def postgres_spec(folder: Path, log: Path, *, durable: bool = True, restarts: in
         prepare=prepare,
         restarts=restarts,
         stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait for clients to leave
-        leftovers=() if sockets == folder else (str(sockets / ".s.PGSQL.*"), str(sockets)),
+        leftovers=() if sockets == folder.resolve() else (str(sockets),),
     )
 
 

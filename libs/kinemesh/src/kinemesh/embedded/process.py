@@ -21,6 +21,7 @@ _POLL_S = 0.05
 _FIRST_BACKOFF_S = 0.2
 _LONGEST_BACKOFF_S = 5.0
 _KILL_S = 5.0
+_LOG_BYTES = 16 << 20
 # Servers share the machine with each other: none may start as many threads as there are cores.
 _THREAD_CAPS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GOMAXPROCS": "2"}
 
@@ -42,12 +43,13 @@ class ServerSpec:
 
     :param argv: the program and its arguments, without secrets: other users can see them.
     :param ready: asks the running server whether it can work; asked again until it says yes.
-    :param log: where standard output and error go, appended.
+    :param log: where standard output and error go, appended; one that is large at a start is put aside as ``.1``.
     :param address: what a person connects to; for the status table.
     :param after: names of servers that have to be ready before this one is started.
     :param restarts: how often within a minute it may be started again after a crash.
     :param prepare: runs, on a thread, before each start; must be idempotent.
-    :param leftovers: glob patterns of files that the server may leave behind, removed in the end.
+    :param leftovers: glob patterns of files and folders that the server may leave behind, removed in the end;
+        ``{pid}`` stands for its pid.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Process:
         if spec.prepare is not None:
             await asyncio.to_thread(spec.prepare)
         spec.log.parent.mkdir(parents=True, exist_ok=True)
+        _rotate(spec.log)
         with spec.log.open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
                 *spec.argv,
@@ -147,6 +150,8 @@ class Process:
             )
         self._exited = asyncio.create_task(self._child.wait())
         self._tell_guard(f"group {self._child.pid} {spec.stop_signal.value} {spec.grace_s}")
+        for pattern in spec.leftovers:
+            self._tell_guard(f"remove {pattern.replace('{pid}', str(self._child.pid))}")
         await self._until_ready(self._child, began + spec.ready_within_s)
         self.start_seconds = time.monotonic() - began
         self._set(State.READY)
@@ -224,6 +229,12 @@ def _identity(user: str | None) -> dict[str, Any]:
 def _signal_group(group: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def _rotate(log: Path) -> None:
+    with suppress(FileNotFoundError):
+        if log.stat().st_size > _LOG_BYTES:
+            log.replace(log.with_name(log.name + ".1"))
 
 
 def _tail(path: Path, lines: int = 15, most: int = 8192) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kinemesh.embedded.checks import Check
 from kinemesh.embedded.process import ServerSpec
+from kinemesh.inference.shared_memory import PREFIX
 
 
 def service_spec(
@@ -31,4 +32,5 @@ def service_spec(
         after=after,
         restarts=restarts,
         grace_s=15.0,
+        leftovers=(f"/dev/shm/{PREFIX}{{pid}}_*",),  # noqa: S108 - POSIX shared memory, not a temporary file
     )

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]
+    from typing_extensions import Buffer
 
 MIB = 1024 * 1024
 
