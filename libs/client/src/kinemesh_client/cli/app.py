@@ -49,10 +49,11 @@ def _main() -> int:
         print_error("CANCELLED", "Cancelled.", {}, as_json=as_json)
         return _CANCELLED
     except typer.TyperException as error:
-        if as_json:
-            print_error("USAGE", error.format_message(), {}, as_json=True)
+        show = getattr(error, "show", None)  # those about usage print the usage, too
+        if as_json or show is None:
+            print_error("USAGE", error.format_message(), {}, as_json=as_json)
         else:
-            error.show()
+            show()
         return error.exit_code
     except BrokenPipeError:
         return 1

@@ -17,7 +17,7 @@ from kinemesh_client.cli.running import run
 from kinemesh_client.clip import write_clip
 
 # Seen well on the photo's orange suit, also on the small pictures of the contact sheet.
-_STYLE = {"colors": ["#00e5ff", "#ffd400", "#ff4fd8"], "line_thickness": 7, "joint_radius": 7, "trail_sec": 0.6}
+_STYLE = {"colors": ["#ffd400", "#00e5ff", "#ff4fd8"], "line_thickness": 7, "joint_radius": 7, "trail_sec": 0.6}
 
 
 def demo(

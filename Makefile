@@ -1,0 +1,91 @@
+# `make` lists the targets. A bare machine needs Linux x86-64, Python 3.11 and make; all else comes from package registries.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.11
+UV_VERSION := 0.13.8
+VIDEO ?=
+OUT ?= out/bench
+PORT ?= 8080
+MODELS ?= default
+ARGS ?=
+
+UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
+BIN := .venv/bin
+MODELS_PYTHON := triton_models/.venv/bin/python
+TYPED := libs services tools bench tests
+# Processes share the cores: none may start as many threads as there are.
+CAPS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/.synced triton_models/.venv/.synced ## install everything, at the locked versions
+
+.tools/uv-$(UV_VERSION):
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	touch $@
+
+.venv/.synced: .tools/uv-$(UV_VERSION) uv.lock pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
+	$(UV) sync --locked
+	touch $@
+
+triton_models/.venv/.synced: .tools/uv-$(UV_VERSION) triton_models/uv.lock triton_models/pyproject.toml
+	$(UV) sync --locked --project triton_models
+	touch $@
+
+.PHONY: models
+models: setup ## build the model sets default and mock
+	$(MODELS_PYTHON) -m kinemesh_models build --set default --out triton_models/build/default
+	$(MODELS_PYTHON) -m kinemesh_models build --set mock --out triton_models/build/mock
+
+.PHONY: demo
+demo: models ## start a mesh, run the pose job on a clip (or VIDEO=...), show where the results lie, stop the mesh
+	$(BIN)/kinemesh demo $(if $(VIDEO),--video "$(VIDEO)")
+
+.PHONY: up
+up: models ## start a mesh that stays (PORT=8080 MODELS=default)
+	$(BIN)/kinemesh up --detach --port $(PORT) --models $(MODELS)
+
+.PHONY: down
+down: setup ## stop it
+	$(BIN)/kinemesh down
+
+.PHONY: test
+test: setup models check ## check, then run all tests (ARGS= for pytest)
+	$(CAPS) $(BIN)/pytest $(ARGS)
+
+.PHONY: check
+check: setup ## formatting, lint, types, dependency rules, protos: what CI runs before the tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy $(wildcard $(TYPED))
+	$(BIN)/lint-imports
+	$(BIN)/python tools/protos.py check
+
+.PHONY: fmt
+fmt: setup ## format, and fix what lint can fix
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: protos
+protos: setup ## generate the code of protos/
+	$(BIN)/python tools/protos.py generate
+
+.PHONY: bench
+bench: models ## measure the mesh against what a user would write, several times in turn
+	$(CAPS) $(BIN)/python bench/bench_pose.py --out "$(OUT)" --rounds 3
+
+.PHONY: bench-pose
+bench-pose: models ## the same once, on VIDEO=, into OUT=
+	$(CAPS) $(BIN)/python bench/bench_pose.py --video "$(VIDEO)" --out "$(OUT)"
+
+.PHONY: clean
+clean: ## remove environments, models and caches; data in .kinemesh and out stay
+	rm -rf .venv .tools triton_models/.venv triton_models/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
