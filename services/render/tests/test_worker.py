@@ -54,7 +54,7 @@ def left_in(folder: Path) -> list[Path]:
 
 def noise(frames: int) -> list[Image]:
     """Pictures whose detail can be destroyed: the same noise again and again."""
-    image = np.kron(np.random.default_rng(2).integers(0, 256, (54, 96, 1)), np.ones((4, 4, 3))).astype(np.uint8)
+    image = np.kron(np.random.default_rng(2).integers(0, 256, (108, 192, 1)), np.ones((2, 2, 3))).astype(np.uint8)
     return [image] * frames
 
 
@@ -207,13 +207,19 @@ async def test_faces_are_blurred_on_both_sides_and_across_borders(
     await render_all(worker, bus, job, blur_faces=True, style=OverlayStyle(side_by_side=True))
     original = next(decode(job.clip, job.index, 0, 1)).image
     (boxes,) = await faces.find([original])
-    assert len(boxes) == 2
+    assert len(boxes) >= 2
     for picture in await pictures(s3_store, job):
         for left in (0, 384):
             for x1, y1, x2, y2 in boxes.round().astype(int):
                 hidden = picture[y1:y2, left + x1 : left + x2]
-                assert detail(hidden) < 0.3 * detail(original[y1:y2, x1:x2])
-        assert detail(picture[:40, :384]) > 0.7 * detail(original[:40])
+                assert likeness(hidden, original[y1:y2, x1:x2]) < 0.45
+        assert likeness(picture[:24, :384], original[:24]) > 0.9
+
+
+def likeness(one: Image, other: Image) -> float:
+    """Correlation of the pictures' detail, 0 to 1."""
+    one_detail, other_detail = (np.diff(image.astype(float), axis=1).ravel() for image in (one, other))
+    return float(np.corrcoef(one_detail, other_detail)[0, 1])
 
 
 def detail(image: Image) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kinemesh.errors import FailedPrecondition
 from kinemesh.inference import TritonClient
 from kinemesh_render.domain.drawing import Image
-from kinemesh_render.domain.faces import Boxes, letterbox, unletterbox
+from kinemesh_render.domain.faces import Boxes, View, letterbox, unletterbox, views
 
 _BATCH = 8
 
@@ -32,14 +32,15 @@ class FaceFinder:
         :raises NotFound: MODEL_NOT_FOUND.
         """
         size = self._size = self._size or await self._input_size()
-        found: list[Boxes] = []
-        for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH]
-            squares = await asyncio.to_thread(_letterboxes, batch, size)
+        seen = [(number, view) for number, image in enumerate(images) for view in views(image.shape[1], image.shape[0])]
+        found: list[list[Boxes]] = [[np.empty((0, 4))] for _ in images]
+        for start in range(0, len(seen), _BATCH):
+            batch = seen[start : start + _BATCH]
+            squares = await asyncio.to_thread(_squares, images, batch, size)
             answer = await self._triton.infer(self._model, {"image": squares}, ["faces"])
-            for image, faces in zip(batch, answer["faces"], strict=True):
-                found.append(unletterbox(faces, image.shape[1], image.shape[0], size))
-        return found
+            for (number, (x, y, width, height)), faces in zip(batch, answer["faces"], strict=True):
+                found[number].append(unletterbox(faces, width, height, size) + np.array([x, y, x, y]))
+        return [np.concatenate(boxes) for boxes in found]
 
     async def _input_size(self) -> int:
         described = await self._triton.metadata(self._model)
@@ -51,5 +52,7 @@ class FaceFinder:
         return shape[1]
 
 
-def _letterboxes(images: Sequence[Image], size: int) -> NDArray[np.uint8]:
-    return np.stack([letterbox(image, size) for image in images])
+def _squares(images: Sequence[Image], seen: Sequence[tuple[int, View]], size: int) -> NDArray[np.uint8]:
+    return np.stack(
+        [letterbox(images[number][y : y + height, x : x + width], size) for number, (x, y, width, height) in seen]
+    )

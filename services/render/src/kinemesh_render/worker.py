@@ -20,7 +20,7 @@ from kinemesh.results.poses import rows_from_parquet
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_render.domain.drawing import Image, beside, draw_scene
-from kinemesh_render.domain.faces import CARRIED_FRAMES, Boxes, Carrier, heads, hide
+from kinemesh_render.domain.faces import CARRIED_FRAMES, DETECTED_EVERY, Boxes, Carrier, heads, hide
 from kinemesh_render.domain.picture import decode_picture, encode_picture, even_size, to_planes
 from kinemesh_render.domain.scene import PoseTable, scene_of
 from kinemesh_render.domain.style import Style
@@ -149,7 +149,9 @@ class Worker:
         carrier = Carrier()
         async with aclosing(source):
             async for batch in source:
-                found = await self._faces.find([frame.image for frame in batch])
+                looked_at = [frame for frame in batch if frame.index % DETECTED_EVERY == 0]
+                boxes = await self._faces.find([frame.image for frame in looked_at])
+                found = {frame.index: faces for frame, faces in zip(looked_at, boxes, strict=True)}
                 kept = await in_thread(_hide_faces, batch, found, seen, carrier, start)
                 if kept:
                     yield kept
@@ -249,12 +251,16 @@ def _annotate(frame: Frame, table: PoseTable, style: Style) -> Planes:
     return to_planes(image), frame.pts
 
 
-def _hide_faces(batch: list[Frame], found: list[Boxes], seen: PoseTable, carrier: Carrier, start: int) -> list[Frame]:
+def _hide_faces(
+    batch: list[Frame], found: dict[int, Boxes], seen: PoseTable, carrier: Carrier, start: int
+) -> list[Frame]:
     kept = []
-    for frame, faces in zip(batch, found, strict=True):
+    for frame in batch:
         height, width = frame.image.shape[:2]
-        known = heads(scene_of(seen, frame.index, width, height, 0).bodies)
-        boxes = carrier.advance(np.concatenate([faces, known]))
+        boxes = heads(scene_of(seen, frame.index, width, height, 0).bodies)
+        if frame.index in found:
+            boxes = np.concatenate([found[frame.index], boxes])
+        boxes = carrier.advance(boxes)
         if frame.index >= start:
             hide(frame.image, boxes)
             kept.append(frame)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinemesh_render.domain.faces import CARRIED_FRAMES, Boxes, Carrier, heads, hide, iou, letterbox, unletterbox
+from kinemesh_render.domain.faces import CARRIED_FRAMES, Boxes, Carrier, heads, hide, iou, letterbox, unletterbox, views
 from kinemesh_render.domain.scene import Body
 
 Standing = Callable[..., NDArray[np.float32]]
@@ -28,6 +28,22 @@ def test_boxes_come_back_through_the_letterbox(width: int, height: int) -> None:
     assert (box[:2] < truth[:2]).all()  # grown: a face's box leaves out the hair and the ears
     assert (box[2:] > truth[2:]).all()
     assert np.abs(box[:2] + box[2:] - truth[:2] - truth[2:]).max() < 0.04 * max(width, height)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "count"),
+    [(1280, 720, 4), (720, 1280, 4), (100, 100, 1), (110, 100, 1), (250, 100, 4), (33_000, 10, 7)],
+)
+def test_views_cover_the_picture(width: int, height: int, count: int) -> None:
+    seen = np.zeros((height, width), np.uint8)
+    squares = views(width, height)
+    assert squares[0] == (0, 0, width, height)
+    assert len(squares) == count
+    for x, y, w, h in squares[1:]:
+        assert w == h == min(width, height)
+        assert seen[y : y + h, x : x + w].shape == (h, w)
+        seen[y : y + h, x : x + w] = 1
+    assert seen.all() or len(squares) == 1 or width > 5 * height
 
 
 def test_a_head_is_covered_whole(standing: Standing) -> None:

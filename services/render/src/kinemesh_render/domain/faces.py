@@ -6,6 +6,7 @@ which cover faces in profile and faces too small for the detector. Boxes are flo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -17,6 +18,8 @@ from kinemesh_render.domain.scene import Body
 from kinemesh_render.domain.skeleton import HEAD, LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 
 Boxes = NDArray[np.float64]
+View = tuple[int, int, int, int]
+"""x, y, width and height of a part of a picture."""
 
 CARRIED_FRAMES = 8
 """For so many frames a face that is not found again stays hidden where it was."""
@@ -29,7 +32,29 @@ _HEAD_PER_EXTENT = 1.6  # by the extent of the landmarks of the face
 _GROWTH_PER_FRAME = 0.04
 _SAME_FACE_IOU = 0.15
 _CELLS = 5
+_SQUARISH = 0.2
+_VIEW_STEP = 0.75
+_MOST_STEPS = 5  # a picture much wider than any video is not worth more
+DETECTED_EVERY = 2
+"""Faces are looked for in every second frame, counted from the start of the video; those between are carried over."""
+
 _COLOR_STEP = 16
+
+
+def views(width: int, height: int) -> list[View]:
+    """What the detector is shown of a picture: the whole, and overlapping squares along it.
+
+    The detector's picture is small. In a square a face is larger by the picture's aspect ratio than in the whole, which
+    is what it takes to see the face of somebody who is in the picture from head to foot.
+    """
+    whole = (0, 0, width, height)
+    side = min(width, height)
+    slack = max(width, height) - side
+    if slack < side * _SQUARISH:
+        return [whole]
+    steps = min(_MOST_STEPS, math.ceil(slack / (side * _VIEW_STEP)))
+    starts = [round(step * slack / steps) for step in range(steps + 1)]
+    return [whole, *((start, 0, side, side) if width > height else (0, start, side, side) for start in starts)]
 
 
 def letterbox(image: Image, size: int) -> Image:
