@@ -242,9 +242,12 @@ async def test_clients_that_leave_half_way_make_room(gateway: Any) -> None:
     for _ in range(3):
         held = Held()
         leaving = asyncio.create_task(gateway.http.post("/api/v1/analyze", content=held.form(), headers=FORM))
-        await held.begun.wait()
+        begun = asyncio.create_task(held.begun.wait())
+        # It may also be refused, as long as the loss of the one before is not noticed.
+        await asyncio.wait((begun, leaving), return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
         leaving.cancel()
-        await asyncio.gather(leaving, return_exceptions=True)
+        await asyncio.gather(begun, leaving, return_exceptions=True)
     assert set(gateway.catalogue.assets) == before
     async with asyncio.timeout(20):
         answer = await gateway.http.post("/api/v1/analyze", files={"file": ("a.mp4", VIDEO)})

@@ -76,7 +76,7 @@ async def process(gateway: Any, tmp_path: Path) -> AsyncIterator[tuple[asyncio.s
             await running.wait()
 
 
-async def test_an_upload_of_any_size_takes_the_same_memory(gateway: Any, process: Any, tmp_path: Path) -> None:
+async def test_videos_of_any_size_take_the_same_memory_in_and_out(gateway: Any, process: Any, tmp_path: Path) -> None:
     running, url = process
     size = 200
 
@@ -94,8 +94,12 @@ async def test_an_upload_of_any_size_takes_the_same_memory(gateway: Any, process
         before = peak_rss(running.pid)
         large = await http.post("/api/v1/analyze", content=form(size), headers=headers)
         assert large.status_code == 202, large.text
+        asset_id = large.json()["job_id"]
+        async with http.stream("GET", f"/api/v1/assets/{asset_id}/content") as answer:
+            sent = sum([len(chunk) async for chunk in answer.aiter_raw()])
         grown = peak_rss(running.pid) - before
-    info = await gateway.catalogue.store.stat(keys.asset_source(large.json()["job_id"]))
+    assert sent == len(HEAD) + size * MIB
+    info = await gateway.catalogue.store.stat(keys.asset_source(asset_id))
     assert info.size == len(HEAD) + size * MIB
     assert grown < 32 * MIB, f"grew by {grown / MIB:.0f} MiB"
     assert not await asyncio.to_thread(os.listdir, tmp_path)

@@ -15,7 +15,7 @@ class HttpSettings(Group):
     """Where REST and WebSocket are served, and whom a browser may bring along."""
 
     host: str = Field(default="127.0.0.1", description="a loopback address; nothing else until there is authentication")
-    port: int = Field(default=8000, ge=0, le=65535, description="0 takes a free port")
+    port: int = Field(default=8080, ge=0, le=65535, description="0 takes a free port")
     allowed_hosts: tuple[str, ...] = Field(
         default=("127.0.0.1", "localhost", "[::1]"),
         description="names that the Host header may hold, so that no foreign name can be pointed at this machine",

@@ -11,26 +11,25 @@ from kinemesh.event.v1 import event_pb2
 from kinemesh.job.v1 import job_pb2
 from kinemesh.serving.channel import call
 from kinemesh_gateway.domain.frames import FrameOrder
-from kinemesh_gateway.rpc import Upstreams, state_name, to_json
+from kinemesh_gateway.messages import state_name, to_json
 
 
 async def job_messages(
-    upstreams: Upstreams, bus: Bus, job_id: str, owner: str, since: int, *, timeout_s: float
+    jobs: Any, bus: Bus, job_id: str, owner: str, since: int, *, timeout_s: float
 ) -> AsyncIterator[dict[str, Any]]:
     """Messages after sequence ``since``, past ones first, up to the one with the job's last state.
 
     History is always read from its start, because only then is it known which frames a client that comes back
     has seen. It is pulled, so a slow client delays nobody.
 
+    :param jobs: the stub of JobService.
     :raises NotFound: the job is unknown to ``owner``, or was deleted meanwhile.
     """
     order = FrameOrder()
     seen = 0
     while True:
         # Asked again whenever the history ends early: it may not have begun, be deleted, or be too old to be kept.
-        response = await call(
-            upstreams.jobs.GetJob, job_pb2.GetJobRequest(job_id=job_id), owner=owner, timeout_s=timeout_s
-        )
+        response = await call(jobs.GetJob, job_pb2.GetJobRequest(job_id=job_id), owner=owner, timeout_s=timeout_s)
         if state_name(response.job) in TERMINAL and seen:
             return
         async for sequence, event in replay(bus, job_id, seen):

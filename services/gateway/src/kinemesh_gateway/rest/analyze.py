@@ -17,13 +17,13 @@ from kinemesh.asset.v1 import asset_pb2
 from kinemesh.errors import AlreadyExists, FailedPrecondition, InvalidArgument, KinemeshError, NotFound
 from kinemesh.job.v1 import job_pb2
 from kinemesh.storage import keys
+from kinemesh_gateway.messages import STATES, state_name, to_json
 from kinemesh_gateway.rest import assets, jobs
 from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, JobId
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.pose_pages import frames_in, pose_page
 from kinemesh_gateway.rest.pose_parameters import PoseParameters
 from kinemesh_gateway.rest.schemas import AssetCreate, Body, DonePart, PartUrl
-from kinemesh_gateway.rpc import STATES, state_name, to_json
 
 PATH = "/api/v1/analyze"
 router = APIRouter(prefix=PATH, tags=["movement analysis"])

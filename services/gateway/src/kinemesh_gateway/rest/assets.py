@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request, Response
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.errors import FailedPrecondition
 from kinemesh.storage import keys
+from kinemesh_gateway.messages import to_json
 from kinemesh_gateway.rest.content import CONTENT_RESPONSES, serve_object
 from kinemesh_gateway.rest.context import AssetId, CallerDep, IdempotencyKey, PageDep
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.schemas import Asset, AssetConfirm, AssetCreate, AssetCreated, AssetList
-from kinemesh_gateway.rpc import to_json
 
 router = APIRouter(prefix="/api/v1/assets", tags=["assets"])
 

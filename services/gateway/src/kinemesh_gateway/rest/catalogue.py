@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query
 from kinemesh.job.v1 import job_pb2
 from kinemesh.model.v1 import model_pb2
 from kinemesh_gateway.domain.paging import DEFAULT_LIMIT, MAX_LIMIT
+from kinemesh_gateway.messages import enum_number, to_json
 from kinemesh_gateway.rest.context import CallerDep, Name, PageDep
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.schemas import Model, ModelList, PipelineList
-from kinemesh_gateway.rpc import enum_number, to_json
 
 router = APIRouter(prefix="/api/v1", tags=["pipelines and models"])
 

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 from kinemesh.errors import InvalidArgument
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh_gateway.domain.paging import DEFAULT_LIMIT
+from kinemesh_gateway.messages import enum_number, from_json, job_json, to_json
 from kinemesh_gateway.rest.content import CONTENT_RESPONSES, serve_object
 from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, JobId, Name, PageDep
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.schemas import Job, JobCreate, JobList, JobLogList
-from kinemesh_gateway.rpc import enum_number, from_json, job_json, to_json
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 

@@ -52,7 +52,7 @@ async def _send(websocket: WebSocket, job_id: str) -> None:
     settings = call.mesh.settings
     since = _since(websocket)
     messages = job_messages(
-        call.mesh.upstreams,
+        call.mesh.upstreams.jobs,
         call.mesh.bus,
         component(job_id, "job_id"),
         call.owner,

@@ -1,0 +1,49 @@
+"""What the running gateway cannot easily be brought to do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from kinemesh.errors import DeadlineExceeded
+from kinemesh_gateway.rest.middleware import RequestContext
+from kinemesh_gateway.rest.upload import Uploader
+from kinemesh_gateway.settings import HttpSettings, UploadSettings
+
+SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "path": "/x", "headers": [(b"host", b"localhost")]}
+
+
+async def never() -> Message:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_client_that_falls_silent_is_let_go() -> None:
+    scope = {**SCOPE, "headers": [(b"content-type", b"multipart/form-data; boundary=b")]}
+    uploader = Uploader(UploadSettings(idle_timeout_s=0.05))
+    with pytest.raises(DeadlineExceeded) as refused:
+        async with uploader.receive(Request(scope, never)):
+            pass
+    assert refused.value.reason == "UPLOAD_STALLED"
+
+
+async def test_an_answer_that_breaks_off_does_not_end_as_if_it_were_whole() -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise OSError("storage is gone")
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    context = RequestContext(app, HttpSettings(), frozenset())
+    with pytest.raises(Exception, match=r"^$") as broken:
+        await context(SCOPE, never, send)
+    assert "storage" not in str(broken.value)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
