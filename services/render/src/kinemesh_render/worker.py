@@ -15,6 +15,7 @@ from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Cancelled, Internal
 from kinemesh.job.v1 import job_pb2
 from kinemesh.media import Frame, FrameIndex, H264Writer, build_index, concatenate, contact_sheet, decode
+from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.results.poses import concatenate as concatenate_rows
 from kinemesh.results.poses import rows_from_parquet
 from kinemesh.storage import ObjectStore, keys
@@ -25,7 +26,6 @@ from kinemesh_render.domain.picture import decode_picture, encode_picture, even_
 from kinemesh_render.domain.scene import PoseTable, scene_of
 from kinemesh_render.domain.style import Style
 from kinemesh_render.faces import FaceFinder
-from kinemesh_render.frames import ahead, batch_size, batches, in_thread, settled
 from kinemesh_render.messages import asset_of, pose_parameters, result_key, segments_of, to_style
 from kinemesh_render.settings import EncoderSettings, WorkSettings
 

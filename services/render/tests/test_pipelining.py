@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
-from kinemesh_render.frames import ahead, batch_size, batches, in_thread
+from kinemesh.pipelining import ahead, batch_size, batches, in_thread
 
 
 class Numbers:
