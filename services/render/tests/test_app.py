@@ -11,10 +11,10 @@ import numpy as np
 from kinemesh.embedded import Supervisor, free_ports
 from kinemesh.embedded.checks import grpc_serving
 from kinemesh.embedded.service import service_spec
+from kinemesh.media.picture import encode_picture
 from kinemesh.render.v1 import render_pb2, render_pb2_grpc
 from kinemesh.serving.channel import call, open_channel
 from kinemesh.testing.fixtures import NatsServer, S3Server
-from kinemesh_render.domain.picture import encode_picture
 
 
 async def test_the_process_serves(nats_server: NatsServer, s3_server: S3Server, tmp_path: Path) -> None:

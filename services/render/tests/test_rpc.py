@@ -15,11 +15,11 @@ from kinemesh import errors
 from kinemesh.common.v1.common_pb2 import Box, EncodedFrame, NormalizedPoint
 from kinemesh.detect_track.v1.tracking_pb2 import TrackedObject
 from kinemesh.job.v1.parameters_pb2 import OverlayStyle, Zone
+from kinemesh.media.picture import decode_picture, encode_picture
 from kinemesh.pose.v1.pose_pb2 import Landmark, Pose
 from kinemesh.render.v1 import render_pb2, render_pb2_grpc
 from kinemesh.serving.channel import call, open_channel
 from kinemesh.serving.interceptor import CallInterceptor
-from kinemesh_render.domain.picture import decode_picture, encode_picture
 from kinemesh_render.faces import FaceFinder
 from kinemesh_render.rpc import RenderServicer
 from kinemesh_render.settings import PictureSettings

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.errors import InvalidArgument, TooLarge
+from kinemesh.media.picture import decode_picture, encode_picture
 from kinemesh.pose.v1 import pose_pb2
 from kinemesh.render.v1 import render_pb2, render_pb2_grpc
 from kinemesh_render.domain.drawing import Image, beside, draw_scene
 from kinemesh_render.domain.faces import heads, hide
-from kinemesh_render.domain.picture import decode_picture, encode_picture
 from kinemesh_render.domain.scene import Area, Body, Scene, Thing, Trail
 from kinemesh_render.domain.skeleton import COUNT
 from kinemesh_render.domain.style import Style

@@ -15,6 +15,7 @@ from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Cancelled, Internal
 from kinemesh.job.v1 import job_pb2
 from kinemesh.media import Frame, FrameIndex, H264Writer, build_index, concatenate, contact_sheet, decode
+from kinemesh.media.picture import decode_picture, encode_picture
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.results.poses import concatenate as concatenate_rows
 from kinemesh.results.poses import rows_from_parquet
@@ -22,7 +23,7 @@ from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_render.domain.drawing import Image, beside, draw_scene
 from kinemesh_render.domain.faces import CARRIED_FRAMES, DETECTED_EVERY, Boxes, Carrier, heads, hide
-from kinemesh_render.domain.picture import decode_picture, encode_picture, even_size, to_planes
+from kinemesh_render.domain.planes import even_size, to_planes
 from kinemesh_render.domain.scene import PoseTable, scene_of
 from kinemesh_render.domain.style import Style
 from kinemesh_render.faces import FaceFinder

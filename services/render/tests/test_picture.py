@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kinemesh.errors import InvalidArgument, KinemeshError, TooLarge, UnsupportedMedia
-from kinemesh_render.domain.picture import decode_picture, encode_picture, picture_size, to_planes
+from kinemesh.media.picture import decode_picture, encode_picture, picture_size
 
 RNG = np.random.default_rng(3)
 IMAGE = np.kron(RNG.integers(0, 256, (6, 8, 3)), np.ones((12, 12, 1))).astype(np.uint8)
@@ -55,9 +55,3 @@ def test_what_is_no_picture_is_refused(data: bytes, kind: type[KinemeshError], r
     with pytest.raises(kind) as caught:
         decode_picture(data, 10_000_000)
     assert caught.value.reason == reason
-
-
-@pytest.mark.parametrize(("width", "height"), [(96, 72), (95, 72), (96, 71), (1, 1)])
-def test_planes_have_an_even_size(width: int, height: int) -> None:
-    planes = to_planes(np.ascontiguousarray(IMAGE[:height, :width]))
-    assert planes.shape == ((height + height % 2) * 3 // 2, width + width % 2)
