@@ -112,9 +112,13 @@ async def test_photo_in_motion(networks: Networks, tmp_path: Path) -> None:
     each_frame = [*differences(await ours(frames, networks, Options(detect_every=1)), theirs, frames)]
     assert np.mean(each_frame) < 1e-4
     assert max(each_frame) < 1e-3
-    sparse = await ours(frames, networks, Options())
+    # Half a body is where regions that follow the landmarks are weakest (the hips must be guessed): MediaPipe's own two
+    # ways, num_poses 1 and 4, are 0.1 apart here. Where the detector ran we agree all the same.
+    sparse = await ours(frames, networks, Options(detect_every=4))
     assert {tuple(poses.ids) for poses in sparse.values()} == {(0,)}
-    assert np.mean([*differences(sparse, theirs, frames)]) < 0.001
+    assert np.mean([*differences(sparse, theirs, frames)]) < 0.02
+    scheduled = {index: poses for index, poses in sparse.items() if index % 4 == 0}
+    assert max(differences(scheduled, theirs, frames)) < 1e-3
 
 
 async def test_same_frames_same_bytes(networks: Networks, tmp_path: Path) -> None:
