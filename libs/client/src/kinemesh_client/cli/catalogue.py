@@ -8,7 +8,7 @@ import typer
 
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
-from kinemesh_client.cli.output import err, out, print_json, table
+from kinemesh_client.cli.output import err, print_json, print_table
 from kinemesh_client.cli.running import run
 from kinemesh_client.resources import Asset, Model, Page, Pipeline
 
@@ -36,7 +36,7 @@ def list_assets(
         print_json({"assets": [dict(asset.raw) for asset in page.items], "total": page.total})
         return
     rows = ((a.asset_id, a.filename, a.state, f"{a.size_bytes / _MIB:.1f}", a.create_time[:19]) for a in page.items)
-    out.print(table(("asset", "file", "state", "MiB", "created"), rows))
+    print_table(("asset", "file", "state", "MiB", "created"), rows)
     if len(page.items) < page.total:
         err.print(f"{len(page.items)} of {page.total} assets; --limit shows more.")
 
@@ -73,7 +73,7 @@ def pipelines(as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.
         print_json({"pipelines": [dict(pipeline.raw) for pipeline in found]})
     else:
         rows = ((pipeline.name, " → ".join(pipeline.stages), pipeline.description) for pipeline in found)
-        out.print(table(("pipeline", "stages", "description"), rows))
+        print_table(("pipeline", "stages", "description"), rows)
 
 
 @models.command("list")
@@ -89,4 +89,4 @@ def list_models(as_json: AsJson = False, url: Url = "", data_dir: DataDir = loca
         print_json({"models": [dict(model.raw) for model in page.items], "total": page.total})
     else:
         rows = ((m.name, m.task, m.state, m.license, m.description) for m in page.items)
-        out.print(table(("model", "task", "state", "license", "description"), rows))
+        print_table(("model", "task", "state", "license", "description"), rows)

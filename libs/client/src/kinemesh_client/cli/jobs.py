@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
-from kinemesh_client.cli.output import err, out, print_json, table
+from kinemesh_client.cli.output import err, out, print_json, print_table
 from kinemesh_client.cli.progress import bars, follow
 from kinemesh_client.cli.run import Outcome, report
 from kinemesh_client.cli.running import run
@@ -50,7 +50,7 @@ def list_(
         print_json({"jobs": [dict(job.raw) for job in jobs], "total": total})
         return
     rows = ((j.job_id, j.pipeline, j.state, j.stage, f"{j.progress:.0%}", _short(j.create_time)) for j in jobs)
-    out.print(table(("job", "pipeline", "state", "stage", "progress", "created"), rows))
+    print_table(("job", "pipeline", "state", "stage", "progress", "created"), rows)
     if len(jobs) < total:
         err.print(f"{len(jobs)} of {total} jobs; --limit shows more.")
 
@@ -130,9 +130,9 @@ def _print_job(job: Job, as_json: bool) -> None:
     if job.failure is not None:
         out.print(f"[red]{escape(job.failure.message)}[/] ({job.failure.reason})")
     rows = ((s.stage, f"{s.tasks_done}/{s.tasks}", f"{s.progress:.0%}") for s in job.stages)
-    out.print(table(("stage", "tasks", "progress"), rows))
+    print_table(("stage", "tasks", "progress"), rows)
     if job.outputs:
-        out.print(table(("output", "type", "bytes"), ((o.name, o.content_type, o.size_bytes) for o in job.outputs)))
+        print_table(("output", "type", "bytes"), ((o.name, o.content_type, o.size_bytes) for o in job.outputs))
 
 
 def _short(time: str) -> str:

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 import typer
 from rich.console import Console
 from rich.live import Live
@@ -21,7 +22,7 @@ from kinemesh.embedded import Mesh, MeshConfig, State, Status, running_mesh, sto
 from kinemesh.errors import InvalidArgument, Unavailable
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Models
-from kinemesh_client.cli.output import err, out, print_json, table
+from kinemesh_client.cli.output import err, out, print_json, print_table, table
 from kinemesh_client.cli.running import Exit, Interrupted, run
 from kinemesh_client.client import KinemeshClient
 
@@ -47,7 +48,7 @@ def up(
     """Run the whole mesh on this machine until Ctrl-C: servers and services, in one table."""
     if (described := running_mesh(data_dir)) is not None:
         err.print(f"A mesh runs in {escape(str(data_dir))} already.")
-        out.print(_described_table(described))
+        _print_servers(described, {})
         return
     if detach:
         _detached(data_dir, models, port)
@@ -104,9 +105,14 @@ def status_table(rows: Iterable[Status]) -> Any:
     )
 
 
-def _described_table(described: dict[str, Any]) -> Any:
-    rows = ((name, row["address"], row["pid"], row["log"]) for name, row in described["servers"].items())
-    return table(("server", "address", "pid", "log"), rows)
+def _print_servers(described: dict[str, Any], health: Mapping[str, Any]) -> None:
+    """What another process runs. Health is the gateway's word, and for what it does not ask, that the process lives."""
+
+    def state(name: str, pid: int) -> str:
+        return str(health.get(name, {}).get("status") or ("up" if psutil.pid_exists(pid) else "down"))
+
+    rows = ((name, state(name, row["pid"]), row["address"], row["pid"]) for name, row in described["servers"].items())
+    print_table(("server", "health", "address", "pid"), rows)
 
 
 def _detached(data_dir: Path, models: str, port: int) -> None:
@@ -122,7 +128,7 @@ def _detached(data_dir: Path, models: str, port: int) -> None:
     except BaseException:
         child.terminate()
         raise
-    out.print(_described_table(described))
+    _print_servers(described, {})
     err.print(f"Ready in {time.monotonic() - started:.1f} s: [bold]{described['http']}[/]  (`kinemesh down` stops it)")
 
 
@@ -155,15 +161,10 @@ def status(data_dir: DataDir = local.DATA_DIR, as_json: AsJson = False) -> None:
             return dict(await client.health())
 
     health = run(ask())
-    parts = health["services"]
     if as_json:
         print_json({**described, "health": health})
     else:
-        rows = (
-            (name, parts.get(name, {}).get("status", ""), row["address"], row["pid"], row["log"])
-            for name, row in described["servers"].items()
-        )
-        out.print(table(("server", "health", "address", "pid", "log"), rows))
+        _print_servers(described, health["services"])
     if health["status"] == "down":
         raise Exit(4)
 

@@ -14,11 +14,12 @@ from rich.table import Table
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-_WRAPPED = ("description", "stages", "address", "log")
+_WIDEST = 1000
 
 COLORS = {
     "ready": "green",
     "ok": "green",
+    "up": "green",
     "SUCCEEDED": "green",
     "READY": "green",
     "RUNNING": "cyan",
@@ -46,10 +47,15 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
     """A plain table; words for states are coloured."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold", no_wrap=column not in _WRAPPED)
+        made.add_column(column, no_wrap=True)
     for row in rows:
         made.add_row(*(_colored(str(cell)) for cell in row))
     return made
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A table on standard output, however wide: an id that is cut off is of no use."""
+    out.print(table(columns, rows), width=_WIDEST, crop=False, no_wrap=True, overflow="ignore")
 
 
 def _colored(text: str) -> str:

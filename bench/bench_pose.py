@@ -1,0 +1,197 @@
+"""The whole pose job against the loop that a user would write, on the same video, in turn.
+
+::
+
+    make bench-pose VIDEO=run.mp4 OUT=out/bench
+    make bench
+
+The mesh is ready before its clock starts; its time is that from the upload to the finished MP4. The loop
+(``plain_loop.py``) uses the same networks and looks for as many people; its time leaves out the start of the process.
+A round is a fresh mesh, then the loop; figures are medians over the rounds. Writes ``OUT/pose.json``::
+
+    mesh_fps, loop_fps, ratio   frames per second, and how many times as fast the mesh is
+    stages                      seconds that each stage adds
+    peak_rss_mb                 most memory that each process had resident, with its children
+    frames, rounds, cores, video
+
+and both landmark tables, ``OUT/landmarks.parquet`` and ``OUT/plain_loop.npz``, and both videos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from kinemesh.embedded import Mesh
+from kinemesh_client import Job, KinemeshClient
+from kinemesh_client.cli.demo import make_clip
+from kinemesh_client.local import find_models, temporary_mesh
+from kinemesh_client.stages import StageTimes
+
+_LOOP = Path(__file__).with_name("plain_loop.py")
+_LOOP_S = 3600.0
+_CLIP = "media/sports2d_demo.mp4"
+_WANTED = ("annotated.mp4", "landmarks.parquet")
+_RSS_POLL_S = 0.25
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The pose job against the plain loop.")
+    parser.add_argument("--video", default="", help="sports2d_demo.mp4 of KINEMESH_TEST_DATA, or else a made clip")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--max-persons", type=int, default=4)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        video = choose_video(arguments.video, Path(folder))
+        bundle = Path(folder) / "pose_landmarker.task"
+        python = str(find_models("default").python)
+        subprocess.run([python, "-m", "kinemesh_models", "bundle", "--out", str(bundle)], check=True, timeout=300)
+        rounds = []
+        for number in range(arguments.rounds):
+            mesh = asyncio.run(run_mesh(video, arguments.out, arguments.max_persons))
+            loop = run_loop(python, video, bundle, arguments.out, arguments.max_persons)
+            rounds.append({"mesh": mesh, "loop": loop})
+            print(f"round {number + 1}: mesh {mesh['fps']:.1f}, loop {loop['fps']:.1f} frames/s", flush=True)
+    result = summary(rounds, video)
+    (arguments.out / "pose.json").write_text(json.dumps(result, indent=1) + "\n")
+    show(result)
+
+
+def choose_video(named: str, folder: Path) -> Path:
+    """The video to run on."""
+    if named:
+        if not Path(named).is_file():
+            raise SystemExit(f"There is no file {named}.")
+        return Path(named)
+    data = os.environ.get("KINEMESH_TEST_DATA")
+    if data and (Path(data) / _CLIP).is_file():
+        return Path(data) / _CLIP
+    made = folder / "clip.mp4"
+    asyncio.run(make_clip(made))
+    return made
+
+
+async def run_mesh(video: Path, out: Path, max_persons: int) -> dict[str, Any]:
+    """One job on a fresh mesh."""
+    async with temporary_mesh("default") as mesh:
+        await mesh.start()
+        peaks: dict[str, float] = {}
+        watching = asyncio.create_task(watch_memory(mesh, peaks))
+        async with KinemeshClient(mesh.http_url) as client:
+            pipelines = (await client.list_pipelines()).items
+            times = StageTimes(next(pipeline.stages for pipeline in pipelines if pipeline.name == "pose"))
+            started = time.perf_counter()
+            asset = await client.upload(video)
+            uploaded = time.perf_counter()
+            job = await client.create_job("pose", asset.asset_id, {"max_persons": max_persons})
+            async for event in client.watch(job.job_id):
+                times.note(event)
+            seconds = time.perf_counter() - started
+            job = await client.get_job(job.job_id)
+            if job.state != "SUCCEEDED":
+                raise SystemExit(f"The job ended as {job.state}: {job.failure}")
+            for output in job.outputs:
+                if output.name in _WANTED:
+                    await client.download(job.job_id, output, out / output.name)
+        watching.cancel()
+        frames = frame_count(job)
+        stages = {"upload": round(uploaded - started, 3), **times.seconds()}
+        return {"fps": frames / seconds, "seconds": seconds, "frames": frames, "stages": stages, "peak_rss_mb": peaks}
+
+
+def frame_count(job: Job) -> int:
+    """Frames of the video that came out."""
+    return int(job.raw["summary"]["frame_count"])
+
+
+async def watch_memory(mesh: Mesh, peaks: dict[str, float]) -> None:
+    """Keep the most memory that each server of a mesh had resident, with its children."""
+    while True:
+        for row in mesh.status():
+            if row.pid is not None:
+                peaks[row.name] = max(peaks.get(row.name, 0.0), resident_mb(row.pid))
+        await asyncio.sleep(_RSS_POLL_S)
+
+
+def resident_mb(pid: int) -> float:
+    """Memory of a process and its children; what they share is counted for each."""
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += one.memory_info().rss
+    return round(total / 2**20, 1)
+
+
+def run_loop(python: str, video: Path, bundle: Path, out: Path, max_persons: int) -> dict[str, Any]:
+    """The plain loop, in the environment that holds MediaPipe."""
+    command = [python, str(_LOOP), str(video), "--bundle", str(bundle), "--out", str(out)]
+    done = subprocess.run(
+        [*command, "--num-poses", str(max_persons)],
+        check=True,
+        timeout=_LOOP_S,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    measured: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    # Of all children so far; the other one, which writes the bundle, is much smaller.
+    peak = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1)
+    return {**measured, "peak_rss_mb": peak}
+
+
+def summary(rounds: list[dict[str, Any]], video: Path) -> dict[str, Any]:
+    """Medians over the rounds; of memory the maximum."""
+    meshes, loops = [one["mesh"] for one in rounds], [one["loop"] for one in rounds]
+    mesh_fps = statistics.median(mesh["fps"] for mesh in meshes)
+    loop_fps = statistics.median(loop["fps"] for loop in loops)
+    stages = {name: statistics.median(mesh["stages"].get(name, 0.0) for mesh in meshes) for name in meshes[0]["stages"]}
+    peaks = {name: max(mesh["peak_rss_mb"].get(name, 0.0) for mesh in meshes) for name in meshes[0]["peak_rss_mb"]}
+    return {
+        "mesh_fps": round(mesh_fps, 2),
+        "loop_fps": round(loop_fps, 2),
+        "ratio": round(statistics.median(m["fps"] / p["fps"] for m, p in zip(meshes, loops, strict=True)), 3),
+        "stages": stages,
+        "peak_rss_mb": {**peaks, "plain_loop": max(loop["peak_rss_mb"] for loop in loops)},
+        "frames": meshes[0]["frames"],
+        "video": video.name,
+        "cores": os.cpu_count(),
+        "rounds": [
+            {"mesh_fps": round(m["fps"], 2), "loop_fps": round(p["fps"], 2)} for m, p in zip(meshes, loops, strict=True)
+        ],
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the figures."""
+    console = Console(highlight=False)
+    table = Table(title=f"{result['video']}: {result['frames']} frames on {result['cores']} cores", box=None)
+    table.add_column("")
+    table.add_column("frames/s", justify="right")
+    table.add_row("mesh, upload to finished MP4", f"{result['mesh_fps']:.1f}")
+    table.add_row("plain loop", f"{result['loop_fps']:.1f}")
+    table.add_row("ratio", f"{result['ratio']:.2f}")
+    console.print(table)
+    console.print("seconds  ", "  ".join(f"{name} {value:.2f}" for name, value in result["stages"].items()))
+    console.print("peak MiB ", "  ".join(f"{name} {value:.0f}" for name, value in result["peak_rss_mb"].items()))
+
+
+if __name__ == "__main__":
+    main()
