@@ -42,7 +42,7 @@ class KinemeshError(Exception):
     http_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
-    def __init__(self, reason: str, message: str, **metadata: object) -> None:
+    def __init__(self, reason: str, message: str, /, **metadata: object) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import aclosing, closing, suppress
+from contextlib import aclosing, closing
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -31,13 +31,8 @@ async def settled(work: Coroutine[Any, Any, T]) -> T:
     running = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        while not running.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()  # asking tells asyncio that somebody has seen it
-        raise
+    finally:
+        await _ended(running)
 
 
 async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
@@ -62,9 +57,7 @@ async def ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
                 yield item[0]
         finally:
             coming.cancel()
-            await asyncio.wait([coming])
-            if not coming.cancelled():
-                coming.exception()
+            await _ended(coming)
 
 
 async def _next(source: AsyncGenerator[T, None]) -> tuple[T] | None:
@@ -72,3 +65,17 @@ async def _next(source: AsyncGenerator[T, None]) -> tuple[T] | None:
         return (await anext(source),)
     except StopAsyncIteration:
         return None
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    """Wait for the end of a task, whatever becomes of it; being cancelled meanwhile takes effect afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not task.cancelled():
+        task.exception()  # asking tells asyncio that somebody has seen it
+    if cancelled is not None:
+        raise cancelled

@@ -6,11 +6,12 @@ A service's ``settings.py`` declares one subclass of :class:`ServiceSettings`. V
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 
 class Group(BaseModel):
@@ -42,7 +43,7 @@ class LogSettings(Group):
 
 
 class TracingSettings(Group):
-    """Where spans go, as an OTLP/gRPC address; empty keeps none."""
+    """Where spans go, as an OTLP/gRPC address with or without http:// or https://; empty keeps none."""
 
     otlp_endpoint: str = ""
 
@@ -50,9 +51,18 @@ class TracingSettings(Group):
 class NatsSettings(Group):
     """The broker."""
 
-    url: str = "nats://127.0.0.1:4222"
+    url: str = Field(default="nats://127.0.0.1:4222", description="without credentials, because it may be printed")
+    user: str = ""
+    password: SecretStr = SecretStr("")
     timeout_s: float = Field(default=5.0, gt=0, le=60)
     replicas: int = Field(default=1, ge=1, le=5)
+
+    @field_validator("url")
+    @classmethod
+    def _without_credentials(cls, url: str) -> str:
+        if "@" in url:
+            raise ValueError("must not hold credentials; they have settings of their own: user and password")
+        return url
 
 
 class ServiceSettings(BaseSettings):
@@ -71,6 +81,7 @@ class ServiceSettings(BaseSettings):
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
     nats: NatsSettings = NatsSettings()
+    start_s: float = Field(default=60.0, gt=0, le=600, description="how long to wait for what the service needs")
     drain_s: float = Field(default=5.0, ge=0, le=300, description="grace for work in hand after SIGTERM")
 
 
@@ -78,11 +89,22 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def load(kind: type[S]) -> S:
-    """Read settings from the environment; exits with status 2 and one line a field when they are wrong."""
+    """Read settings from the environment; exits with status 2 and one line a problem when they are wrong.
+
+    The lines name variables and hold none of their values.
+    """
     try:
         return kind()
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
-            name = "KINEMESH_" + "__".join(str(part) for part in problem["loc"]).upper()
-            sys.stderr.write(f"{name}: {problem['msg']}\n")
-        sys.exit(2)
+            sys.stderr.write(f"{_variable(problem['loc'])}: {problem['msg']}\n")
+    except SettingsError as error:
+        # Raised for text that should be JSON; it tells the field only in its sentence.
+        field = str(error).partition('"')[2].partition('"')[0]
+        names = [name for name in os.environ if f"{name.upper()}__".startswith(f"{_variable((field,))}__")]
+        sys.stderr.write(f"{' or '.join(sorted(names))}: must be JSON\n")
+    sys.exit(2)
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return "KINEMESH_" + "__".join(str(part) for part in location).upper()

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import nats
 import structlog
 from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
+from nats.js.api import StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
 from kinemesh import errors
@@ -21,7 +21,9 @@ from kinemesh.settings import NatsSettings
 from kinemesh.telemetry.tracing import trace_headers
 
 _log = structlog.get_logger()
-_ATTEMPTS = 3
+# A broker that is restarted refuses at once until its streams are back.
+_PAUSES_S = (0.0, 0.3, 1.0, 2.0)
+_RETRY_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Bus:
 
         :raises Unavailable: BROKER_UNAVAILABLE, when the broker did not confirm in time.
         """
-        for attempt in range(_ATTEMPTS):
+        for attempt, pause in enumerate(_PAUSES_S):
+            await asyncio.sleep(pause)
             try:
                 await self.jetstream.publish(
                     subject, payload, timeout=self.timeout_s, headers={"Nats-Msg-Id": message_id, **headers}
@@ -56,34 +59,54 @@ class Bus:
         raise errors.Unavailable("BROKER_UNAVAILABLE", "The broker did not take the message in time.")
 
     async def notify(self, subject: str, message: Message) -> None:
-        """Send a message that nobody keeps."""
-        await self.client.publish(subject, message.SerializeToString())
+        """Send a message that nobody keeps; it is lost while the broker is away."""
+        try:
+            await self.client.publish(subject, message.SerializeToString())
+        except (NatsError, OSError) as error:
+            _log.info("notification was lost", subject=subject, error=type(error).__name__)
 
     async def ready(self) -> bool:
-        """Whether the broker and its streams answer."""
-        await self.jetstream.account_info()
-        return True
+        """Whether the broker and all streams of the mesh answer."""
+        known = {stream.config.name for stream in await self.jetstream.streams_info()}
+        return known >= {config.name for config in streams(replicas=1)}
 
 
 @asynccontextmanager
 async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
-    """Connect, wait for JetStream, apply the topology; reconnects by itself for as long as it is open."""
+    """Connect, wait for JetStream, apply the topology; reconnects by itself for as long as it is open.
+
+    Waits for a broker that is not there yet; whoever calls sets the limit.
+
+    :raises FailedPrecondition: BROKER_TOPOLOGY, when the broker has streams of these names that cannot be changed.
+    """
+    said: set[str] = set()  # one line per kind of failure, until the broker is back
 
     async def on_error(error: Exception) -> None:
-        _log.warning("broker", error=type(error).__name__)
+        kind = type(error).__name__
+        if kind not in said:
+            said.add(kind)
+            _log.warning("broker does not answer", url=settings.url, error=kind)
 
-    client = await nats.connect(
-        settings.url,
-        name=f"kinemesh-{name}",
-        connect_timeout=settings.timeout_s,
-        allow_reconnect=True,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=0.3,
-        ping_interval=5,
-        max_outstanding_pings=2,
-        error_cb=on_error,
-    )
+    async def on_reconnect() -> None:
+        said.clear()
+        _log.info("broker is back", url=settings.url)
+
+    client = Client()
     try:
+        await client.connect(
+            settings.url,
+            name=f"kinemesh-{name}",
+            user=settings.user or None,
+            password=settings.password.get_secret_value() or None,
+            connect_timeout=settings.timeout_s,  # type: ignore[arg-type]
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_RETRY_S,  # type: ignore[arg-type]
+            ping_interval=5,
+            max_outstanding_pings=2,
+            error_cb=on_error,
+            reconnected_cb=on_reconnect,
+        )
         bus = Bus(client, client.jetstream(timeout=settings.timeout_s), settings.timeout_s)
         await _apply_topology(bus, settings.replicas)
         yield bus
@@ -92,18 +115,27 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
 
 
 async def _apply_topology(bus: Bus, replicas: int) -> None:
-    for config in streams(replicas):
+    while True:
         try:
-            await bus.jetstream.stream_info(str(config.name))
-        except NotFoundError:
-            await _tolerating_a_twin(bus.jetstream.add_stream(config))
+            for config in streams(replicas):
+                await _apply_stream(bus, config)
+            await asyncio.gather(
+                *(bus.jetstream.add_consumer(consumer.stream, consumer.config()) for consumer in CONSUMERS)
+            )
+        except BadRequestError as error:
+            raise errors.FailedPrecondition("BROKER_TOPOLOGY", f"The broker refuses: {error.description}.") from error
+        except (NatsError, TimeoutError) as error:
+            _log.warning("JetStream is not ready", error=type(error).__name__)
+            await asyncio.sleep(_RETRY_S)
         else:
-            await bus.jetstream.update_stream(config)
-    await asyncio.gather(*(bus.jetstream.add_consumer(consumer.stream, consumer.config()) for consumer in CONSUMERS))
+            return
 
 
-async def _tolerating_a_twin(adding: object) -> None:
+async def _apply_stream(bus: Bus, config: StreamConfig) -> None:
     try:
-        await adding  # type: ignore[misc]
-    except BadRequestError as error:
-        _log.info("another process made the stream", error=str(error))
+        await bus.jetstream.stream_info(str(config.name))
+    except NotFoundError:
+        # A twin that is just as old adds the same; that is no error.
+        await bus.jetstream.add_stream(config)
+    else:
+        await bus.jetstream.update_stream(config)

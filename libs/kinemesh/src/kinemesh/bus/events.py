@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
 
+import structlog
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from kinemesh.bus.connection import Bus
 from kinemesh.bus.topology import EVENTS, event_subject
+from kinemesh.errors import Unavailable
 from kinemesh.event.v1 import event_pb2
 
 TERMINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
-_BATCH = 64
-_FETCH_S = 2.0
-_IDLE_S = 30.0
+# News wake a reader at once; the poll is for what got lost while the broker was away. A job's first event comes a
+# moment after the job itself, so that one that is not there yet is given as much.
+_POLL_S = 2.0
+_RETRY_S = 0.3
+
+_log = structlog.get_logger()
 
 
 def job_event(job_id: str, **kind: object) -> event_pb2.JobEvent:
@@ -37,49 +44,66 @@ async def publish_event(bus: Bus, event: event_pb2.JobEvent, message_id: str) ->
 
 async def last_state(bus: Bus, job_id: str) -> str | None:
     """Name of the job's latest state, None when the job is unknown or deleted."""
-    try:
-        message = await bus.jetstream.get_last_msg(EVENTS, event_subject(job_id, "state"))
-    except NotFoundError:
-        return None
-    return event_pb2.JobEvent.FromString(message.data or b"").state.state
+    last = await _last_state(bus, job_id)
+    return last and last[1]
 
 
 async def replay(bus: Bus, job_id: str, after: int = 0) -> AsyncIterator[tuple[int, event_pb2.JobEvent]]:
     """Yield ``(sequence, event)`` after a sequence, past events first, then live ones, up to the job's end.
 
-    Events are pulled, so that a slow reader delays nobody else. The reader's consumer lives in the broker's
-    memory and is made anew after a restart of the broker, from where the reader was.
+    Ends at once if the job had ended before ``after``, and after a moment if it has no events, or no longer.
+    The reader asks for one event after the other: a slow one delays nobody else, and as only the reader knows
+    where it is, a restart of the broker changes nothing.
+
+    :raises Unavailable: BROKER_UNAVAILABLE, when the connection has been closed for good.
     """
-    while True:
-        config = ConsumerConfig(
-            filter_subject=event_subject(job_id, "*"),
-            ack_policy=AckPolicy.NONE,
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=after + 1,
-            inactive_threshold=_IDLE_S,
-            mem_storage=True,
-        )
-        try:
-            info = await bus.jetstream.add_consumer(EVENTS, config)
-            subscription = await bus.jetstream.pull_subscribe_bind(info.name, EVENTS)
-        except (NatsError, TimeoutError):
-            continue
-        try:
-            while True:
+    subject = event_subject(job_id, "*")
+    news = asyncio.Event()
+
+    async def on_event(_: Msg) -> None:
+        news.set()
+
+    listening = await bus.client.subscribe(subject, cb=on_event)
+    waited = False
+    try:
+        while True:
+            news.clear()
+            try:
+                message = await bus.jetstream.get_msg(EVENTS, seq=after + 1, subject=subject, direct=True, next=True)
+            except NotFoundError:
                 try:
-                    messages = await subscription.fetch(_BATCH, timeout=_FETCH_S)
-                except TimeoutError:
-                    if await last_state(bus, job_id) is None:
-                        return
+                    last = await _last_state(bus, job_id)
+                except (NatsError, TimeoutError):
                     continue
-                for message in messages:
-                    after = message.metadata.sequence.stream
-                    event = event_pb2.JobEvent.FromString(message.data)
-                    yield after, event
-                    if event.WhichOneof("kind") == "state" and event.state.state in TERMINAL:
-                        return
-        except NatsError:
-            continue
-        finally:
-            with contextlib.suppress(NatsError, TimeoutError):
-                await subscription.unsubscribe()
+                if (last is None and waited) or (last and last[0] <= after and last[1] in TERMINAL):
+                    return
+                waited = True
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), _POLL_S)
+                continue
+            except (NatsError, TimeoutError, OSError) as error:
+                if bus.client.is_closed:
+                    raise Unavailable("BROKER_UNAVAILABLE", "The connection to the broker is closed.") from error
+                await asyncio.sleep(_RETRY_S)
+                continue
+            waited = False
+            after = int(message.seq or 0)
+            try:
+                event = event_pb2.JobEvent.FromString(message.data or b"")
+            except DecodeError:
+                _log.error("event is unreadable", job_id=job_id, sequence=after)
+                continue
+            yield after, event
+            if event.WhichOneof("kind") == "state" and event.state.state in TERMINAL:
+                return
+    finally:
+        with contextlib.suppress(NatsError, OSError):
+            await listening.unsubscribe()
+
+
+async def _last_state(bus: Bus, job_id: str) -> tuple[int, str] | None:
+    try:
+        message = await bus.jetstream.get_last_msg(EVENTS, event_subject(job_id, "state"))
+    except NotFoundError:
+        return None
+    return int(message.seq or 0), event_pb2.JobEvent.FromString(message.data or b"").state.state

@@ -18,11 +18,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind
 
 from kinemesh import errors
@@ -43,6 +46,8 @@ from kinemesh.task.v1 import task_pb2
 from kinemesh.telemetry.metrics import FAILURES, TASK_FRAMES, TASK_SECONDS, TASKS_IN_HAND
 from kinemesh.telemetry.tracing import span
 
+_JOB_ENDED = "job ended"
+_GIVEN_BACK = "given back"
 _REPORT_INTERVAL_S = 0.4
 _FRAMES_PER_EVENT = 30
 
@@ -80,7 +85,20 @@ class TaskContext:
 Handle = Callable[[task_pb2.Task, TaskContext], Awaitable[task_pb2.TaskDone]]
 """Does a task. May be cancelled at any await, and leaves nothing running then."""
 
-InHand = dict[str, set[asyncio.Task[task_pb2.TaskDone]]]
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A task in hand, and for which ending it was cancelled, if it was."""
+
+    running: asyncio.Task[task_pb2.TaskDone | None]
+    ending: str = ""
+
+    def cancel(self, ending: str) -> None:
+        self.ending = self.ending or ending
+        self.running.cancel()
+
+
+_InHand = defaultdict[str, set[_Work]]
 
 
 async def work(
@@ -90,13 +108,13 @@ async def work(
 
     After ``stop``, work in hand has ``drain_s`` seconds to end before it is given back.
     """
-    in_hand: InHand = {}
+    in_hand: _InHand = defaultdict(set)
 
     async def on_state(message: Msg) -> None:
         event = event_pb2.JobEvent.FromString(message.data)
         if event.state.state in TERMINAL:
-            for running in in_hand.get(event.job_id, ()):
-                running.cancel("job ended")
+            for one in in_hand.get(event.job_id, ()):
+                one.cancel(_JOB_ENDED)
 
     watching = await bus.client.subscribe(event_subject("*", "state"), cb=on_state)
     drained = asyncio.create_task(_drain(in_hand, stop, drain_s))
@@ -105,39 +123,30 @@ async def work(
             group.create_task(stop.wait())
             for stage, handle, slots in handlers:
                 consumer = stage_consumer(stage)
-                group.create_task(
-                    consume(bus, consumer, _settler(bus, consumer, handle, in_hand, stop), stop, slots=slots)
-                )
+                group.create_task(consume(bus, consumer, _settler(bus, consumer, handle, in_hand), stop, slots=slots))
     finally:
         drained.cancel()
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(NatsError, OSError):
             await watching.unsubscribe()
 
 
-async def _drain(in_hand: InHand, stop: asyncio.Event, drain_s: float) -> None:
+async def _drain(in_hand: _InHand, stop: asyncio.Event, drain_s: float) -> None:
     await stop.wait()
     await asyncio.sleep(drain_s)
-    for running in [task for tasks in in_hand.values() for task in tasks]:
-        running.cancel("process stops")
+    for one in [one for works in in_hand.values() for one in works]:
+        one.cancel(_GIVEN_BACK)
 
 
-def _settler(
-    bus: Bus, consumer: Consumer, handle: Handle, in_hand: InHand, stop: asyncio.Event
-) -> Callable[[Msg], Awaitable[None]]:
+def _settler(bus: Bus, consumer: Consumer, handle: Handle, in_hand: _InHand) -> Callable[[Msg], Awaitable[None]]:
     async def settle(message: Msg) -> None:
-        task = task_pb2.Task.FromString(message.data)
+        task = _read(message.data)
         with (
             structlog.contextvars.bound_contextvars(job_id=task.job_id, task_id=task.task_id),
             span(f"task {task.stage}", SpanKind.CONSUMER, parent=message.headers or {}, task_id=task.task_id),
         ):
-            state = await last_state(bus, task.job_id)
-            if state in TERMINAL:
-                _log.info("task of an ended job", state=state)
-                await message.ack()
-                return
             started = time.perf_counter()
             with TASKS_IN_HAND.labels(task.stage).track_inprogress():
-                ending = await _do(bus, consumer, message, task, handle, in_hand, stop)
+                ending = await _do(bus, consumer, message, task, handle, in_hand)
             seconds = time.perf_counter() - started
             TASK_SECONDS.labels(task.stage, ending).observe(seconds)
             _log.info("task ended", stage=task.stage, ending=ending, seconds=round(seconds, 3))
@@ -145,38 +154,56 @@ def _settler(
     return settle
 
 
-async def _do(
-    bus: Bus,
-    consumer: Consumer,
-    message: Msg,
-    task: task_pb2.Task,
-    handle: Handle,
-    in_hand: InHand,
-    stop: asyncio.Event,
-) -> str:
-    running: asyncio.Task[task_pb2.TaskDone] = asyncio.ensure_future(handle(task, TaskContext(bus, task)))
-    in_hand.setdefault(task.job_id, set()).add(running)
+def _read(data: bytes) -> task_pb2.Task:
+    task = task_pb2.Task.FromString(data)
+    if not (task.task_id and task.job_id and task.stage):
+        raise DecodeError("a task without its ids")  # other messages parse as a task as well
+    return task
+
+
+async def _do(bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task, handle: Handle, in_hand: _InHand) -> str:
+    one = _Work(asyncio.ensure_future(_unless_ended(bus, task, handle)))
+    # Before the job's state is asked for, so that no change of it is missed.
+    in_hand[task.job_id].add(one)
     try:
-        done = await running
-    except asyncio.CancelledError:
-        if stop.is_set():
-            await message.nak()
-            return "given back"
-        await message.ack()
-        return "job ended"
-    except Exception as error:  # noqa: BLE001 - every failure becomes an outcome with a reason
-        return await _fail(bus, consumer, message, task, error)
+        done = await one.running
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each becomes an ending with a reason
+        return await _not_done(bus, consumer, message, task, one, error)
     finally:
-        in_hand[task.job_id].discard(running)
+        in_hand[task.job_id].discard(one)
         if not in_hand[task.job_id]:
             del in_hand[task.job_id]
+    if done is None:
+        await message.ack()
+        return _JOB_ENDED
     TASK_FRAMES.labels(task.stage).inc(done.frames)
     await _publish_outcome(bus, task, done=done)
     await message.ack()
     return "done"
 
 
-async def _fail(bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task, error: Exception) -> str:
+async def _unless_ended(bus: Bus, task: task_pb2.Task, handle: Handle) -> task_pb2.TaskDone | None:
+    if await last_state(bus, task.job_id) in TERMINAL:
+        return None
+    return await handle(task, TaskContext(bus, task))
+
+
+async def _not_done(
+    bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task, one: _Work, error: BaseException
+) -> str:
+    if one.ending == _JOB_ENDED:
+        await message.ack()
+        return _JOB_ENDED
+    if one.ending == _GIVEN_BACK:
+        await message.nak()
+        return _GIVEN_BACK
+    current = asyncio.current_task()
+    if current is not None and current.cancelling():
+        raise error  # not the work but its worker was cancelled: the message is delivered again
+    return await _fail(bus, consumer, message, task, error)
+
+
+async def _fail(bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task, error: BaseException) -> str:
     visible = as_error(error)
     FAILURES.labels(visible.reason).inc()
     last = message.metadata.num_delivered >= consumer.max_deliver

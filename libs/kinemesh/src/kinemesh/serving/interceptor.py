@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from opentelemetry.trace import SpanKind
 
 from kinemesh import errors
@@ -40,45 +42,66 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         handler = await continuation(details)
         method: str = details.method
         if handler is None:
-            return grpc.unary_unary_rpc_method_handler(_unknown_method(method))
+            # Two streams, because that fits a call of any kind: it ends without waiting for a request.
+            return grpc.stream_stream_rpc_method_handler(_unknown_method(method))
+        read = _reader(handler)
         if handler.response_streaming:
-            inner = handler.unary_stream or handler.stream_stream
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            wrapped: Any = _around_stream(method, inner)
+            wrapped: Any = _around_stream(method, handler.unary_stream or handler.stream_stream, read)
         else:
-            inner = handler.unary_unary or handler.stream_unary
-            make = (
-                grpc.stream_unary_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_unary_rpc_method_handler
-            )
-            wrapped = _around_unary(method, inner)
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+            wrapped = _around_unary(method, handler.unary_unary or handler.stream_unary, read)
+        make = _MAKE[handler.request_streaming, handler.response_streaming]
+        wrapping: grpc.RpcMethodHandler[Any, Any] = make(wrapped, None, handler.response_serializer)
+        return wrapping
 
 
-def _around_unary(method: str, inner: Any) -> Any:
+_MAKE: dict[tuple[bool, bool], Any] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
+def _reader(handler: Any) -> Callable[[Any], Any]:
+    """Parses what comes in here and not in gRPC, which would answer bytes that are no message without a reason."""
+
+    def parse(data: bytes) -> Any:
+        try:
+            return handler.request_deserializer(data)
+        except DecodeError:
+            raise errors.InvalidArgument("MALFORMED_REQUEST", "The request is not a message of its type.") from None
+
+    async def parse_each(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for data in requests:
+            yield parse(data)
+
+    return parse_each if handler.request_streaming else parse
+
+
+def _around_unary(method: str, inner: Any, read: Callable[[Any], Any]) -> Any:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         with _observed(method, context) as ended:
             try:
-                response = await inner(request, context)
+                return await inner(read(request), context)
+            except grpc.aio.AbortError:
+                raise
             except Exception as error:  # noqa: BLE001 - every failure leaves as a status with a reason
                 await abort(context, ended(error))
-            else:
-                return response
 
     return call
 
 
-def _around_stream(method: str, inner: Any) -> Any:
-    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+def _around_stream(method: str, inner: Any, read: Callable[[Any], Any]) -> Any:
+    # It writes instead of yielding: a generator that gRPC abandons would be closed some time later, in another
+    # task, and until then the servicer's would hold on to what it has.
+    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         with _observed(method, context) as ended:
             try:
-                async for response in inner(request, context):
-                    yield response
+                async with aclosing(inner(read(request), context)) as responses:
+                    async for response in responses:
+                        await context.write(response)
+            except grpc.aio.AbortError:
+                raise
             except Exception as error:  # noqa: BLE001 - every failure leaves as a status with a reason
                 await abort(context, ended(error))
 
@@ -86,8 +109,8 @@ def _around_stream(method: str, inner: Any) -> Any:
 
 
 def _unknown_method(method: str) -> Any:
-    async def call(_request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        await abort(context, errors.Unimplemented("METHOD_NOT_FOUND", f"There is no method {method}.", method=method))
+    async def call(_requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        await abort(context, errors.Unimplemented("METHOD_NOT_FOUND", "There is no such method.", method=method))
 
     return call
 
@@ -118,5 +141,8 @@ def _observed(
     ):
         try:
             yield ended
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
         finally:
             RPC_SECONDS.labels(method, code).observe(time.perf_counter() - started)

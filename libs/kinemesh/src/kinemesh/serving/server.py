@@ -7,17 +7,17 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_NAME
 from grpc_reflection.v1alpha import reflection
 
-from kinemesh.serving.health import Check, follow_dependencies
+from kinemesh.serving.health import Check, HealthServicer, follow_dependencies
 from kinemesh.serving.interceptor import CallInterceptor
 from kinemesh.settings import ServiceSettings, load
 from kinemesh.telemetry.logging import configure_logging
@@ -25,6 +25,9 @@ from kinemesh.telemetry.metrics import serve_metrics
 from kinemesh.telemetry.tracing import configure_tracing
 
 S = TypeVar("S", bound=ServiceSettings)
+
+# Work that is cancelled after its grace gets this long to let go of what it holds.
+_DRAIN_MARGIN_S = 3.0
 
 _log = structlog.get_logger()
 
@@ -68,48 +71,75 @@ def run(name: str, settings_type: type[S], app: App[S]) -> None:
     flush_spans = configure_tracing(name, settings.tracing)
     stop_metrics = serve_metrics(settings.metrics)
     try:
-        failed = asyncio.run(_serve(name, settings, app))
+        status = asyncio.run(_serve(settings, app))
     finally:
         stop_metrics()
         flush_spans()
-    if failed:
-        sys.exit(1)
+    sys.exit(status)
 
 
-async def _serve(name: str, settings: S, app: App[S]) -> bool:
-    stop = asyncio.Event()
+async def _serve(settings: S, app: App[S]) -> int:
+    stop, started = asyncio.Event(), asyncio.Event()
+    running = asyncio.create_task(_run_until(stop, started, settings, app))
+
+    def on_signal() -> None:
+        stop.set()
+        if not started.is_set():
+            running.cancel()  # it may be waiting for something that never comes
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    # Stopping must also work while a dependency is still being waited for.
-    started = asyncio.create_task(_run_until(stop, name, settings, app))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait((started, stopped), return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    return await started
+        loop.add_signal_handler(number, on_signal)
+    try:
+        return await running
+    except asyncio.CancelledError:
+        _log.info("stopped before it had started")
+        return 0
 
 
-async def _run_until(stop: asyncio.Event, name: str, settings: S, app: App[S]) -> bool:
-    async with app(settings) as service:
-        server, health_servicer, port = await _start_grpc(settings, service.servicers)
+async def _run_until(stop: asyncio.Event, started: asyncio.Event, settings: S, app: App[S]) -> int:
+    """Start, serve until ``stop`` or until a part fails, drain; returns the status that the process ends with."""
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(settings.start_s) as limit:
+                service = await stack.enter_async_context(app(settings))
+                server, health, port = await _start_grpc(settings, service.servicers)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the log says so and the process ends
+            if limit.expired():
+                _log.error("could not start: what the service needs was not there in time", waited_s=settings.start_s)
+            else:
+                _log.error("could not start", exc_info=error)
+            return 1
+        started.set()
         _log.info("serving", grpc_port=port)
-        names = [servicer.name for servicer in service.servicers]
-        following = asyncio.create_task(follow_dependencies(health_servicer, names, service.dependencies))
+        following = asyncio.create_task(follow_dependencies(health, service.dependencies))
         loops = [asyncio.ensure_future(work(stop)) for work in service.loops]
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((stopping, following, *loops), return_when=asyncio.FIRST_COMPLETED)
-        failures = [task.exception() for task in (following, *loops) if task.done() and not task.cancelled()]
-        for failure in failures:
-            _log.error("a part of the service ended", exc_info=failure)
+        asked = stop.is_set()
         _log.info("draining")
         stop.set()
-        await health_servicer.enter_graceful_shutdown()
+        health.close()
         following.cancel()
-        stopping.cancel()
         await server.stop(settings.drain_s)
-        await asyncio.gather(*loops, following, stopping, return_exceptions=True)
-    _log.info("stopped", service_name=name)
-    return bool(failures)
+        late = await _drained(loops, settings.drain_s)
+        ended = await asyncio.gather(*loops, following, return_exceptions=True)
+    failures = [error for error in ended if isinstance(error, Exception)]
+    for failure in failures:
+        _log.error("a part of the service failed", exc_info=failure)
+    if not asked and not failures:
+        _log.error("a part of the service ended")
+    _log.info("stopped")
+    return 0 if asked and not failures and not late else 1
+
+
+async def _drained(loops: Sequence[asyncio.Future[None]], drain_s: float) -> bool:
+    """Wait for the loops, which drain by themselves; those that do not are cancelled. Whether there were any."""
+    late = (await asyncio.wait(loops, timeout=drain_s + _DRAIN_MARGIN_S))[1] if loops else set()
+    for loop in late:
+        _log.error("a part of the service did not drain in time")
+        loop.cancel()
+    return bool(late)
 
 
 async def _start_grpc(
@@ -127,10 +157,10 @@ async def _start_grpc(
     )
     for servicer in servicers:
         servicer.add(servicer.implementation, server)
-    health_servicer = HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     names = [servicer.name for servicer in servicers]
-    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    health = HealthServicer(names)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    reflection.enable_server_reflection([*names, HEALTH_NAME, reflection.SERVICE_NAME], server)
     port = server.add_insecure_port(f"{settings.grpc.host}:{settings.grpc.port}")
     await server.start()
-    return server, health_servicer, port
+    return server, health, port

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -14,6 +16,9 @@ from kinemesh.common.v1 import common_pb2
 
 DOMAIN = "kinemesh"
 _STATUS_KEY = "grpc-status-details-bin"
+# gRPC drops trailers above 8 KiB, and with them the reason.
+_LONGEST_MESSAGE = 1000
+_LONGEST_VALUE = 250
 
 # The kinds that share a gRPC code are told apart by their REST status, which travels in the metadata.
 _HTTP_KEY = "http_status"
@@ -49,13 +54,15 @@ def as_error(error: BaseException) -> errors.KinemeshError:
 
 
 def to_status(error: errors.KinemeshError) -> status_pb2.Status:
-    """Describe an error as google.rpc.Status with one ErrorInfo."""
+    """Describe an error as google.rpc.Status with one ErrorInfo; very long texts are cut, so that it fits a trailer."""
+    metadata = {key: value[:_LONGEST_VALUE] for key, value in error.metadata.items()}
     info = error_details_pb2.ErrorInfo(
-        reason=error.reason, domain=DOMAIN, metadata={**error.metadata, _HTTP_KEY: str(error.http_status)}
+        reason=error.reason, domain=DOMAIN, metadata={**metadata, _HTTP_KEY: str(error.http_status)}
     )
     detail = any_pb2.Any()
     detail.Pack(info)
-    return status_pb2.Status(code=code_pb2.Code.Value(error.code), message=error.message, details=[detail])
+    message = error.message[:_LONGEST_MESSAGE]
+    return status_pb2.Status(code=code_pb2.Code.Value(error.code), message=message, details=[detail])
 
 
 async def abort(context: Any, error: errors.KinemeshError) -> None:
@@ -66,18 +73,24 @@ async def abort(context: Any, error: errors.KinemeshError) -> None:
 def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.KinemeshError:
     """Rebuild the error that a server described; an undescribed one keeps its code and gets a reason."""
     code = error.code().name
-    trailing: Any = error.trailing_metadata()
-    for key, value in trailing or ():
-        if key == _STATUS_KEY:
-            status = status_pb2.Status.FromString(value if isinstance(value, bytes) else value.encode())
-            for detail in status.details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info):
-                    metadata = dict(info.metadata)
-                    http_status = int(metadata.pop(_HTTP_KEY, "0"))
-                    return _kind(code, http_status)(info.reason, status.message, **metadata)
+    with suppress(DecodeError, ValueError):  # a stranger's trailers are no description
+        trailing: Any = error.trailing_metadata()
+        for key, value in trailing or ():
+            if key == _STATUS_KEY and (described := _described(code, value)) is not None:
+                return described
     message = "The service cannot be reached." if code == "UNAVAILABLE" else f"The call ended with {code}."
     return _kind(code, 0)(code, message)
+
+
+def _described(code: str, value: bytes) -> errors.KinemeshError | None:
+    status = status_pb2.Status.FromString(value)
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            metadata = dict(info.metadata)
+            http_status = int(metadata.pop(_HTTP_KEY, "0"))
+            return _kind(code, http_status)(info.reason, status.message, **metadata)
+    return None
 
 
 def _kind(code: str, http_status: int) -> type[errors.KinemeshError]:

@@ -38,8 +38,9 @@ def configure_logging(service: str, settings: LogSettings) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(logging.getLevelNamesMapping()[settings.level], logging.INFO))
-    for chatty in ("nats", "httpx", "urllib3", "uvicorn.access", "alembic"):
+    root.setLevel(settings.level)
+    logging.captureWarnings(True)
+    for chatty in ("asyncio", "nats", "httpx", "urllib3", "uvicorn.access", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

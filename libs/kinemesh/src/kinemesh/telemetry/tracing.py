@@ -13,15 +13,18 @@ from opentelemetry.trace import Span, SpanKind
 
 from kinemesh.settings import TracingSettings
 
+_EXPORT_S = 3
+
 
 def configure_tracing(service: str, settings: TracingSettings) -> Callable[[], None]:
-    """Export spans if an endpoint is set; returns what to call before the process ends."""
+    """Export spans if an endpoint is set, in the clear unless it is https; returns what to call at the end."""
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: f"kinemesh-{service}"}))
     if settings.otlp_endpoint:
         # Imported here: the exporter costs start-up time that most runs do not need.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=True, timeout=5)
+        clear = not settings.otlp_endpoint.startswith("https://")
+        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=clear, timeout=_EXPORT_S)
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
     trace.set_tracer_provider(provider)
     return provider.shutdown
