@@ -336,7 +336,7 @@ async def gateway(nats_server: Any, s3_server: Any, s3_store: ObjectStore) -> As
     async with serve_catalogue(catalogue) as (ingest, health):
         settings = GatewaySettings(
             http=HttpSettings(port=free_ports(1)[0], cors_origins=(ORIGIN,), json_limit_kb=64, websocket_send_s=1.0),
-            upstreams=UpstreamSettings(ingest=ingest, timeout_s=3.0),
+            upstreams=UpstreamSettings(ingest=ingest, timeout_s=5.0),
             uploads=UploadSettings(max_size_mb=64, concurrent=2),
             nats=NatsSettings(url=nats_server.url),
             s3=s3_server.settings,

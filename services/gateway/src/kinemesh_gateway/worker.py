@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+
+import numpy as np
 
 from kinemesh.bus.connection import Bus
 from kinemesh.bus.events import TERMINAL, replay
@@ -34,7 +37,8 @@ async def job_messages(
             return
         async for sequence, event in replay(bus, job_id, seen):
             seen = sequence
-            message = event_message(sequence, event, order)
+            # Frames take milliseconds, in which other clients would wait.
+            message = await asyncio.to_thread(event_message, sequence, event, order)
             if message is not None and sequence > since:
                 yield message
             if event.WhichOneof("kind") == "state" and event.state.state in TERMINAL:
@@ -73,7 +77,7 @@ def _frame(frame: event_pb2.FrameResult) -> dict[str, Any]:
                 "person_id": person.person_id,
                 "box": {side: round(getattr(person.box, side), 2) for side in ("x1", "y1", "x2", "y2")},
                 "score": round(person.score, 4),
-                "landmarks": [round(value, 5) for value in person.landmarks],
+                "landmarks": np.asarray(person.landmarks, np.float64).round(5).tolist(),
             }
             for person in frame.persons
         ],
