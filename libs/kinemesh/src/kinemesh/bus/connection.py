@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -111,7 +111,8 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
         await _apply_topology(bus, settings.replicas)
         yield bus
     finally:
-        await client.close()
+        with suppress(NatsError, OSError):  # there may be nobody left to say goodbye to
+            await client.close()
 
 
 async def _apply_topology(bus: Bus, replicas: int) -> None:

@@ -95,6 +95,9 @@ async def _serve(settings: S, app: App[S]) -> int:
     except asyncio.CancelledError:
         _log.info("stopped before it had started")
         return 0
+    except Exception as error:  # noqa: BLE001 - the log tells what standard error would
+        _log.error("could not stop cleanly", exc_info=error)
+        return 1
 
 
 async def _run_until(stop: asyncio.Event, started: asyncio.Event, settings: S, app: App[S]) -> int:
