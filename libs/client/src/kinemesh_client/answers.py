@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from kinemesh import errors
-from kinemesh.errors import DeadlineExceeded, KinemeshError, Unavailable
+from kinemesh.errors import DeadlineExceeded, InvalidArgument, KinemeshError, Unavailable
 
 _KINDS: dict[tuple[str, int], type[KinemeshError]] = {
     (kind.code, kind.http_status): kind
@@ -46,6 +46,8 @@ def failure(response: httpx.Response) -> KinemeshError:
 
 def unreachable(error: httpx.TransportError, url: str) -> KinemeshError:
     """The error for a request that got no answer."""
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return InvalidArgument("URL_INVALID", f"{url} is not the URL of a mesh, such as http://127.0.0.1:8080.")
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         return DeadlineExceeded("NO_ANSWER_IN_TIME", f"{url} did not answer in time.")
     return Unavailable("MESH_UNREACHABLE", f"Nothing answers at {url}: start a mesh with `kinemesh up`.", url=url)
@@ -53,5 +55,5 @@ def unreachable(error: httpx.TransportError, url: str) -> KinemeshError:
 
 def _kind(status: int) -> type[KinemeshError]:
     if status == 422:
-        return errors.InvalidArgument
-    return _BY_STATUS.get(status) or (errors.InvalidArgument if 400 <= status < 500 else Unavailable)
+        return InvalidArgument
+    return _BY_STATUS.get(status) or (InvalidArgument if 400 <= status < 500 else Unavailable)

@@ -13,8 +13,8 @@ from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-_WIDEST = 1000
+# Tables are printed however wide they are, and the terminal wraps them: an id that is cut off is of no use.
+_wide = Console(highlight=False, width=1000)
 
 COLORS = {
     "ready": "green",
@@ -54,8 +54,8 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
 
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A table on standard output, however wide: an id that is cut off is of no use."""
-    out.print(table(columns, rows), width=_WIDEST, crop=False, no_wrap=True, overflow="ignore")
+    """A table on standard output."""
+    _wide.print(table(columns, rows))
 
 
 def _colored(text: str) -> str:
