@@ -15,7 +15,7 @@ ARGS ?=
 UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
 BIN := .venv/bin
 MODELS_PYTHON := triton_models/.venv/bin/python
-TYPED := libs services tools bench tests
+TYPED := libs services triton_models/src triton_models/tests tools bench tests
 # Processes share the cores: none may start as many threads as there are.
 CAPS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator
+from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 import pytest_asyncio
 
 from kinemesh.embedded.mesh import Mesh, MeshConfig
 from kinemesh.embedded.triton import TritonModels
-from kinemesh.testing.fixtures import build_models
+from kinemesh.media import H264Writer, concatenate
+from kinemesh.media.picture import decode_picture
+from kinemesh.testing.fixtures import build_models, triton_python
 from kinemesh.testing.rest import Rest
-
 
 _COMPLAINT = r'"level": "(error|warning|critical)"|Traceback|FATAL'
 
@@ -63,3 +69,20 @@ def media_data() -> Path:
     if not folder:
         pytest.skip("KINEMESH_TEST_DATA names no folder with footage")
     return Path(folder) / "media"
+
+
+@pytest.fixture(scope="session")
+def person_clip(open_folder: Path) -> bytes:
+    """Three seconds of a camera that moves over a photo of a person."""
+    photo, clip = open_folder / "person.png", open_folder / "person.mp4"
+    sample = [str(triton_python()), "-m", "kinemesh_models", "sample", "astronaut", "--out", str(photo)]
+    subprocess.run(sample, check=True, capture_output=True, timeout=300)
+    image = decode_picture(photo.read_bytes(), max_pixels=4_000_000)
+    with H264Writer(clip, width=640, height=480, time_base=Fraction(1, 30)) as writer:
+        for frame in range(90):
+            turn = cv2.getRotationMatrix2D((256, 256), 4 * math.sin(frame / 9), 0.9 + 0.1 * math.sin(frame / 14))
+            turn[:, 2] += np.array([64 + 20 * math.sin(frame / 11), -10])
+            writer.write(cv2.warpAffine(image, turn, (640, 480)).astype(np.uint8), frame)
+    joined = open_folder / "person_joined.mp4"
+    concatenate([clip], joined, time_base=Fraction(1, 30))
+    return joined.read_bytes()

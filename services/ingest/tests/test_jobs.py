@@ -235,12 +235,19 @@ async def test_jobs_of_others_are_unknown_and_lists_hold_only_ones_own(
         await ingest.start_job(asset.asset_id, owner="eve")
     job = await ingest.start_job(asset.asset_id, owner="carol", request_id="r1")
     assert (await ingest.start_job(asset.asset_id, owner="carol", request_id="r1")).job_id == job.job_id
+    named = [
+        await ingest.start_job(asset.asset_id, owner="carol", request_id="r2", job_id="carols-own") for _ in range(2)
+    ]
+    assert [given.job_id for given in named] == ["carols-own"] * 2
+    with pytest.raises(errors.AlreadyExists):
+        await ingest.start_job(asset.asset_id, owner="carol", job_id="carols-own")
     with pytest.raises(errors.NotFound):
         await ingest.get_job(job.job_id, owner="eve")
     listed = await call(ingest.jobs.ListJobs, job_pb2.ListJobsRequest(), owner="carol")
-    assert [j.job_id for j in listed.jobs] == [job.job_id]
+    assert [j.job_id for j in listed.jobs] == ["carols-own", job.job_id]
     assert (await call(ingest.jobs.ListJobs, job_pb2.ListJobsRequest(), owner="eve")).total_size == 0
-    await ended(ingest, job.job_id, owner="carol")
+    for job_id in (job.job_id, "carols-own"):
+        await ended(ingest, job_id, owner="carol")
 
 
 @pytest.mark.parametrize(

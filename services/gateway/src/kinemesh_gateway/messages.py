@@ -58,6 +58,15 @@ def _field_json(message: Message, field: FieldDescriptor) -> Any:
     return _value_json(value, field)
 
 
+def _with_integers(value: Any) -> Any:
+    """A Struct knows one kind of number; counts and ids shall be integers again."""
+    if isinstance(value, dict):
+        return {name: _with_integers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _value_json(value: Any, field: FieldDescriptor) -> Any:
     if field.enum_type is not None:
         return _short_names(field.enum_type)[value] if value else None
@@ -66,7 +75,7 @@ def _value_json(value: Any, field: FieldDescriptor) -> Any:
     if field.message_type.full_name == "google.protobuf.Timestamp":
         return value.ToJsonString()
     if field.message_type.full_name == "google.protobuf.Struct":
-        return MessageToDict(value)
+        return _with_integers(MessageToDict(value))
     return to_json(value)
 
 

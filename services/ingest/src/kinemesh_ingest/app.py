@@ -35,7 +35,9 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
         store = await stack.enter_async_context(ObjectStore(settings.s3))
         await store.ensure_bucket()
         triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
-        conductor = Conductor(engine, settings.conductor.window, settings.retention.late_sweep_s)
+        # One task more than workers keeps all of them busy, and a short job waits for no more than these.
+        window = settings.conductor.window or settings.conductor.workers + 1
+        conductor = Conductor(engine, window, settings.retention.late_sweep_s)
         uploads = Uploads(engine, store, settings.upload)
         split = split_handler(store, settings.conductor, limits_of(settings.upload))
 

@@ -120,7 +120,7 @@ class JobRpc(job_pb2_grpc.JobServiceServicer):
         job_id = check_id("job_id", request.job_id) if request.job_id else uuid.uuid4().hex
         async with self._engine.begin() as connection:
             first = await requests.claim(connection, owner, "CreateJob", request.request_id, job_id)
-            if first != job_id:
+            if first is not None:
                 return job_pb2.CreateJobResponse(job=await self._describe(connection, first, owner))
             for _, asset_id in inputs:
                 # The lock keeps the asset from being deleted before the job is known to read it.

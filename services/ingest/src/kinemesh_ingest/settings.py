@@ -37,9 +37,11 @@ class ConductorSettings(Group):
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="segments worked on at once, over all machines"
     )
     min_segment_frames: int = Field(default=48, ge=1)
-    max_segment_frames: int = Field(default=600, ge=1)
+    max_segment_frames: int = Field(default=240, ge=1)
     warm_up_frames: int = Field(default=10, ge=0, le=300)
-    window: int = Field(default=8, ge=1, le=1000, description="tasks of one job that may be queued at once")
+    window: int | None = Field(
+        default=None, ge=1, le=1000, description="tasks of one job that may be queued at once; workers + 1 if unset"
+    )
 
 
 class RetentionSettings(Group):

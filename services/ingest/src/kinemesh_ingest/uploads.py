@@ -64,7 +64,7 @@ class Uploads:
         asset_id = uuid.uuid4().hex
         async with self.engine.begin() as connection:
             first = await requests.claim(connection, owner, "CreateUpload", request.request_id, asset_id)
-            if first == asset_id:
+            if first is None:
                 upload_id = ""
                 if self._part_count(request.size_bytes) > 1:
                     upload_id = await self.store.multipart.create(keys.asset_source(asset_id), content_type)

@@ -113,7 +113,9 @@ async def start_triton(supervisor: Supervisor, folder: Path, model_set: str) -> 
     python, repository = build_models(folder / "models", model_set)
     ports = free_ports(triton.PORTS)
     models = triton.TritonModels(python, repository)
-    process = await _start(supervisor, triton.triton_spec(models, folder / "server", folder / "log", ports))
+    name = f"triton-{model_set}"
+    spec = triton.triton_spec(models, folder / "server", folder / "log", ports, name=name)
+    process = await _start(supervisor, spec)
     return TritonServer(TritonSettings(endpoint=f"127.0.0.1:{ports[0]}"), ports[1], process)
 
 

@@ -9,15 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kinemesh_ingest.catalogue.tables import requests
 
 
-async def claim(connection: AsyncConnection, owner: str, method: str, request_id: str, resource_id: str) -> str:
-    """Note that a request made a resource; answers with the resource that it made first.
+async def claim(connection: AsyncConnection, owner: str, method: str, request_id: str, resource_id: str) -> str | None:
+    """Note that a request makes a resource; answers with the one that it made before, None the first time.
 
     A second call that comes while the first still runs waits for the first to end.
     """
     if not request_id:
-        return resource_id
+        return None
     key = {"owner": owner, "method": method, "request_id": request_id}
-    await connection.execute(insert(requests).values(**key, resource_id=resource_id).on_conflict_do_nothing())
+    new = insert(requests).values(**key, resource_id=resource_id).on_conflict_do_nothing()
+    if await connection.scalar(new.returning(requests.c.resource_id)) is not None:
+        return None
     query = select(requests.c.resource_id).where(*(requests.c[name] == value for name, value in key.items()))
     return str(await connection.scalar(query))
 

@@ -1,0 +1,80 @@
+"""Every service can be explored and called by reflection, as grpcurl and `buf curl` do."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import sysconfig
+from pathlib import Path
+
+import pytest
+from google.rpc import error_details_pb2
+
+from kinemesh.embedded.mesh import Mesh
+
+BUF = str(Path(sysconfig.get_path("scripts")) / "buf")
+HEALTH = "grpc.health.v1.Health"
+SERVED = {
+    "detect_track": {"kinemesh.detect_track.v1.DetectTrackService"},
+    "gateway": set(),
+    "ingest": {"kinemesh.asset.v1.AssetService", "kinemesh.job.v1.JobService", "kinemesh.model.v1.ModelService"},
+    "matcher": {"kinemesh.matcher.v1.MatcherService"},
+    "pose": {"kinemesh.pose.v1.PoseService"},
+    "render": {"kinemesh.render.v1.RenderService"},
+}
+
+
+async def buf_curl(*arguments: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        BUF, "curl", "--http2-prior-knowledge", "--protocol", "grpc", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+def reason(answer: str) -> str:
+    """The reason in the ErrorInfo, which buf prints as base64."""
+    value = json.loads(answer)["details"][0]["value"]
+    info = error_details_pb2.ErrorInfo.FromString(base64.b64decode(value + "=" * (-len(value) % 4)))
+    return str(info.reason)
+
+
+@pytest.mark.parametrize("service", SERVED)
+async def test_reflection_lists_and_health_answers(service: str, mesh: Mesh) -> None:
+    url = f"http://127.0.0.1:{mesh.ports.grpc[service]}"
+    code, listed = await buf_curl("--list-services", url)
+    assert code == 0, listed
+    assert {*SERVED[service], HEALTH} <= set(listed.split())
+    code, health = await buf_curl("--data", "{}", f"{url}/{HEALTH}/Check")
+    assert (code, json.loads(health)) == (0, {"status": "SERVING"})
+
+
+async def test_calls_by_reflection(mesh: Mesh) -> None:
+    url = f"http://127.0.0.1:{mesh.ports.grpc['ingest']}"
+    code, answer = await buf_curl("--data", "{}", f"{url}/kinemesh.job.v1.JobService/ListPipelines")
+    assert code == 0, answer
+    assert [pipeline["pipeline"] for pipeline in json.loads(answer)["pipelines"]] == ["pose"]
+    code, answer = await buf_curl("--data", "{}", f"{url}/kinemesh.model.v1.ModelService/ListModels")
+    assert {model["model"] for model in json.loads(answer)["models"]} >= {"pose_detector", "pose_landmarks"}
+    code, answer = await buf_curl("--data", '{"job_id": "nope"}', f"{url}/kinemesh.job.v1.JobService/GetJob")
+    assert code != 0
+    assert reason(answer) == "JOB_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("service", "method"),
+    [
+        ("matcher", "kinemesh.matcher.v1.MatcherService/Match"),
+        ("detect_track", "kinemesh.detect_track.v1.DetectTrackService/Detect"),
+        ("detect_track", "kinemesh.detect_track.v1.DetectTrackService/WatchTracking"),
+    ],
+)
+async def test_what_is_not_there_yet_says_so(service: str, method: str, mesh: Mesh) -> None:
+    url = f"http://127.0.0.1:{mesh.ports.grpc[service]}"
+    code, answer = await buf_curl("--data", "{}", f"{url}/{method}")
+    assert code != 0
+    assert "unimplemented" in answer
+    assert reason(answer) == "NOT_AVAILABLE_YET"
