@@ -17,12 +17,13 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
+from rich.table import Table
 
 from kinemesh.embedded import Mesh, MeshConfig, State, Status, running_mesh, stop_running
 from kinemesh.errors import InvalidArgument, Unavailable
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Models
-from kinemesh_client.cli.output import err, out, print_json, print_table, table
+from kinemesh_client.cli.output import err, out, print_json, print_table, print_wide, table
 from kinemesh_client.cli.running import Exit, Interrupted, run
 from kinemesh_client.client import KinemeshClient
 
@@ -65,7 +66,7 @@ async def _serve(config: MeshConfig) -> None:
         err.print("Ctrl-C stops everything.")
         async for row in mesh.changes():
             color = "green" if row.state is State.READY else "yellow"
-            out.print(f"{time.strftime('%H:%M:%S')} {row.name} is [{color}]{row.state.value}[/]")
+            out.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {row.name} is [{color}]{row.state.value}[/]")
 
 
 async def start_shown(mesh: Mesh, console: Console) -> None:
@@ -83,26 +84,18 @@ async def start_shown(mesh: Mesh, console: Console) -> None:
         finally:
             showing.cancel()
             live.update("")
-    console.print(status_table(mesh.status()))
+    print_wide(status_table(mesh.status()), console)
     console.print(f"Ready in {time.monotonic() - started:.1f} s: [bold]{mesh.http_url}[/]")
 
 
-def status_table(rows: Iterable[Status]) -> Any:
+def status_table(rows: Iterable[Status]) -> Table:
     """What runs where."""
-    return table(
-        ("server", "state", "address", "pid", "restarts", "ready after"),
-        (
-            (
-                row.name,
-                row.state.value,
-                row.address,
-                row.pid or "",
-                row.restarts or "",
-                f"{row.start_seconds:.1f} s" if row.start_seconds is not None else "",
-            )
-            for row in rows
-        ),
-    )
+    cells = ((row.name, row.state.value, row.address, row.pid or "", _seconds(row)) for row in rows)
+    return table(("server", "state", "address", "pid", "start"), cells)
+
+
+def _seconds(row: Status) -> str:
+    return "" if row.start_seconds is None else f"{row.start_seconds:.1f} s"
 
 
 def _print_servers(described: dict[str, Any], health: Mapping[str, Any]) -> None:

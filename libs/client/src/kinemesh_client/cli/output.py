@@ -13,8 +13,8 @@ from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-# Tables are printed however wide they are, and the terminal wraps them: an id that is cut off is of no use.
-_wide = Console(highlight=False, width=1000)
+
+_WIDEST = 1000
 
 COLORS = {
     "ready": "green",
@@ -55,7 +55,16 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """A table on standard output."""
-    _wide.print(table(columns, rows))
+    print_wide(table(columns, rows), out)
+
+
+def print_wide(made: Table, console: Console) -> None:
+    """A table however wide it is; the terminal wraps it. An id that is cut off is of no use."""
+    width, console.width = console.width, _WIDEST
+    try:
+        console.print(made)
+    finally:
+        console.width = width
 
 
 def _colored(text: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class Interrupted(Exception):
     """Ctrl-C, or a polite request to end, reached the command, and it has cleared up."""
@@ -23,7 +25,7 @@ class Exit(Exception):
 
 
 def run(command: Coroutine[Any, Any, T]) -> T:
-    """Run to the end. The first SIGINT or SIGTERM cancels, so that everything is cleared up; a second one kills.
+    """Run to the end. The first SIGINT, SIGTERM or SIGHUP cancels, so that everything is cleared up; a second kills.
 
     :raises Interrupted: after a signal.
     """
@@ -37,12 +39,12 @@ def run(command: Coroutine[Any, Any, T]) -> T:
         def interrupt() -> None:
             nonlocal interrupted
             interrupted = True
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _POLITE:
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_DFL)
             task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _POLITE:
             loop.add_signal_handler(number, interrupt)
         return await command
 
