@@ -133,7 +133,7 @@ class Process:
         began = time.monotonic()
         self._starts.append(began)
         if spec.prepare is not None:
-            await asyncio.to_thread(spec.prepare)
+            await _to_its_end(spec.prepare)
         spec.log.parent.mkdir(parents=True, exist_ok=True)
         _rotate(spec.log)
         with spec.log.open("ab") as log:
@@ -220,6 +220,16 @@ class Process:
             server=self.spec.name,
             log=self.spec.log,
         )
+
+
+async def _to_its_end(prepare: Callable[[], None]) -> None:
+    """Run on a thread. It cannot be cancelled: when we are, wait for it, so that it writes nothing after the stop."""
+    thread = asyncio.ensure_future(asyncio.to_thread(prepare))
+    try:
+        await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.gather(thread, return_exceptions=True)
+        raise
 
 
 def _identity(user: str | None) -> dict[str, Any]:
