@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 from kinemesh import errors
 from kinemesh.bus.topology import CONSUMERS, streams
@@ -24,6 +24,7 @@ _log = structlog.get_logger()
 # A broker that is restarted refuses at once until its streams are back.
 _PAUSES_S = (0.0, 0.3, 1.0, 2.0)
 _RETRY_S = 0.3
+_CANNOT_BE_CHANGED = 10052
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,10 @@ async def _apply_topology(bus: Bus, replicas: int) -> None:
             await asyncio.gather(
                 *(bus.jetstream.add_consumer(consumer.stream, consumer.config()) for consumer in CONSUMERS)
             )
-        except BadRequestError as error:
-            raise errors.FailedPrecondition("BROKER_TOPOLOGY", f"The broker refuses: {error.description}.") from error
         except (NatsError, TimeoutError) as error:
+            if isinstance(error, APIError) and (error.code == 400 or error.err_code == _CANNOT_BE_CHANGED):
+                said = f"The broker does not take our streams: {error.description}."
+                raise errors.FailedPrecondition("BROKER_TOPOLOGY", said) from error
             _log.warning("JetStream is not ready", error=type(error).__name__)
             await asyncio.sleep(_RETRY_S)
         else:

@@ -25,6 +25,7 @@ TERMINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 # moment after the job itself, so that one that is not there yet is given as much.
 _POLL_S = 2.0
 _RETRY_S = 0.3
+_NO_STREAM = 10059
 
 _log = structlog.get_logger()
 
@@ -74,6 +75,7 @@ async def replay(bus: Bus, job_id: str, after: int = 0) -> AsyncIterator[tuple[i
                 try:
                     last = await _last_state(bus, job_id)
                 except (NatsError, TimeoutError):
+                    await asyncio.sleep(_RETRY_S)
                     continue
                 if (last is None and waited) or (last and last[0] <= after and last[1] in TERMINAL):
                     return
@@ -104,6 +106,8 @@ async def replay(bus: Bus, job_id: str, after: int = 0) -> AsyncIterator[tuple[i
 async def _last_state(bus: Bus, job_id: str) -> tuple[int, str] | None:
     try:
         message = await bus.jetstream.get_last_msg(EVENTS, event_subject(job_id, "state"))
-    except NotFoundError:
+    except NotFoundError as error:
+        if error.err_code == _NO_STREAM:
+            raise  # a broker that starts does not know its streams yet, which tells nothing about the job
         return None
     return int(message.seq or 0), event_pb2.JobEvent.FromString(message.data or b"").state.state
