@@ -1,0 +1,157 @@
+"""One trace goes from a call through the queue into a worker and on to the model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from kinemesh.bus.connection import connect
+from kinemesh.bus.topology import OUTCOMES, outcome_subject
+from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
+from kinemesh.serving.channel import call, open_channel
+from kinemesh.settings import NatsSettings, TracingSettings
+from kinemesh.telemetry.tracing import configure_tracing, span, trace_headers
+from kinemesh.testing.waiting import until
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    """Keeps spans by the service and name that they have."""
+
+    def __init__(self) -> None:
+        self.spans: dict[tuple[str, str], Any] = {}
+
+    async def Export(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        for resource in request.resource_spans:
+            [service] = [a.value.string_value for a in resource.resource.attributes if a.key == "service.name"]
+            for scope in resource.scope_spans:
+                self.spans.update({(service, one.name): one for one in scope.spans})
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+class Model(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """Answers as a model server does, and keeps the headers."""
+
+    def __init__(self) -> None:
+        self.headers: list[dict[str, str]] = []
+
+    async def ModelInfer(self, _request: Any, context: Any) -> Any:  # noqa: N802
+        self.headers.append(dict(context.invocation_metadata()))
+        return service_pb2.ModelInferResponse()
+
+
+@asynccontextmanager
+async def program(role: str, folder: Path, **variables: str) -> AsyncIterator[Path]:
+    """A service as a process; it has ended, cleanly, after the block. Gives its log."""
+    log = folder / role
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KINEMESH_")}
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(Path(__file__).with_name("traced.py")), role),
+            env={**clean, **{f"KINEMESH_{name}": value for name, value in variables.items()}},
+            stdout=out,
+        )
+    try:
+        yield log
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def lines(log: Path) -> dict[str, dict[str, Any]]:
+    whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return {line["event"]: line for line in map(json.loads, whole)}
+
+
+async def serve(stack: AsyncExitStack, add: Any, servicer: Any) -> int:
+    server = grpc.aio.server()
+    add(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    stack.push_async_callback(server.stop, 0)
+    return port
+
+
+async def test_one_trace_crosses_calls_tasks_and_models(tmp_path: Path) -> None:
+    collector, model = Collector(), Model()
+    port, monitor = free_ports(2)
+    url = f"nats://127.0.0.1:{port}"
+    async with AsyncExitStack() as stack:
+        spans_at = await serve(stack, trace_service_pb2_grpc.add_TraceServiceServicer_to_server, collector)
+        model_at = await serve(stack, service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server, model)
+        supervisor = await stack.enter_async_context(Supervisor())
+        await supervisor.start([nats.nats_spec(tmp_path / "nats", tmp_path / "nats.log", port, monitor)])
+        variables = {
+            "NATS__URL": url,
+            "TRACING__OTLP_ENDPOINT": f"127.0.0.1:{spans_at}",
+            "TRITON__ENDPOINT": f"127.0.0.1:{model_at}",
+            "TRITON__SHARED_MEMORY": "off",
+        }
+        front = await stack.enter_async_context(program("front", tmp_path, **variables))
+        worker = await stack.enter_async_context(program("worker", tmp_path, **variables))
+        for log in (front, worker):
+            await until(lambda log=log: _says(log, "serving"))  # type: ignore[misc]
+        bus = await stack.enter_async_context(connect(NatsSettings(url=url), "test"))
+        channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{lines(front)['serving']['grpc_port']}"))
+
+        configure_tracing("test", TracingSettings())
+        with structlog.contextvars.bound_contextvars(request_id="r-1"), span("user") as user:
+            trace_id = user.get_span_context().trace_id
+            await call(pose_pb2_grpc.PoseServiceStub(channel).Estimate, pose_pb2.EstimateRequest())
+        await until(lambda: _says(worker, "task ended"))
+        # The outcome carries the trace on, to whoever conducts.
+        outcome = await bus.jetstream.get_last_msg(OUTCOMES, outcome_subject("j1"))
+    # Whatever a process had not sent yet it has sent before it ended.
+    spans = collector.spans
+    called = spans["kinemesh-front", "kinemesh.pose.v1.PoseService/Estimate"]
+    task = spans["kinemesh-worker", "task associate"]
+    handler = spans["kinemesh-worker", "associate windows"]
+    assert {one.trace_id for one in (called, task, handler)} == {trace_id.to_bytes(16, "big")}
+    assert (task.parent_span_id, handler.parent_span_id) == (called.span_id, task.span_id)
+    expected = f"{trace_id:032x}"
+    assert [headers["traceparent"].split("-")[1:3] for headers in model.headers] == [[expected, handler.span_id.hex()]]
+    assert (outcome.headers or {})["traceparent"].split("-")[1] == expected
+    ordered, ended = lines(front)["ordered"], lines(worker)["task ended"]
+    assert (ordered["service"], ordered["request_id"], ordered["trace_id"]) == ("front", "r-1", expected)
+    assert (ended["service"], ended["job_id"], ended["task_id"]) == ("worker", "j1", "j1.associate")
+    assert ended["trace_id"] == expected
+
+
+async def _says(log: Path, event: str) -> bool:
+    return event in lines(log)
+
+
+def test_without_a_span_there_is_nothing_to_send_along() -> None:
+    assert trace_headers() == {}
+
+
+def test_a_span_without_a_parent_begins_a_trace() -> None:
+    configure_tracing("test", TracingSettings())
+    with span("outer") as outer, span("task", parent={}) as task:
+        assert task.get_span_context().trace_id != outer.get_span_context().trace_id
+
+
+async def test_a_collector_that_is_away_does_not_keep_a_service_from_ending(tmp_path: Path) -> None:
+    port, monitor, nobody = free_ports(3)
+    async with Supervisor() as supervisor:
+        await supervisor.start([nats.nats_spec(tmp_path / "nats", tmp_path / "nats.log", port, monitor)])
+        variables = {"NATS__URL": f"nats://127.0.0.1:{port}", "TRACING__OTLP_ENDPOINT": f"http://127.0.0.1:{nobody}"}
+        async with program("front", tmp_path, **variables) as front:
+            await until(lambda: _says(front, "serving"))
+            async with open_channel(f"127.0.0.1:{lines(front)['serving']['grpc_port']}") as channel:
+                await call(pose_pb2_grpc.PoseServiceStub(channel).Estimate, pose_pb2.EstimateRequest())
