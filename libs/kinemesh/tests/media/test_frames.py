@@ -209,14 +209,3 @@ def test_index_of_another_file_is_noticed(clips: Path) -> None:
     with pytest.raises(UnsupportedMedia) as caught:
         list(media.decode(clips / "variable.mp4", index, 40, 50))
     assert caught.value.reason == "CORRUPT_FRAMES"
-
-
-def test_contact_sheet_is_a_png_of_the_frames(clips: Path) -> None:
-    data = media.contact_sheet(clips / "rotated_90.mp4", 4, cell_width=160)
-    assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    with av.open(io.BytesIO(data), "r") as container:
-        sheet = np.asarray(next(container.decode(video=0)).to_ndarray(format="rgb24"), np.uint8)
-    assert sheet.shape == (2 * 94 + 4, 2 * 164 + 4, 3)
-    numbers = [read_number(sheet[top : top + 90, left : left + 160]) for top in (4, 98) for left in (4, 168)]
-    assert numbers == [2, 7, 12, 17]
-    assert media.contact_sheet(clips / "rotated_90.mp4", 4, cell_width=160) == data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import tempfile
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing, closing
@@ -14,8 +15,8 @@ import numpy as np
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Cancelled, Internal
 from kinemesh.job.v1 import job_pb2
-from kinemesh.media import Frame, FrameIndex, H264Writer, build_index, concatenate, contact_sheet, decode
-from kinemesh.media.picture import decode_picture, encode_picture
+from kinemesh.media import Frame, FrameIndex, H264Writer, concatenate, decode
+from kinemesh.media.picture import encode_picture
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.results.poses import concatenate as concatenate_rows
 from kinemesh.results.poses import rows_from_parquet
@@ -25,6 +26,7 @@ from kinemesh_render.domain.drawing import Image, beside, draw_scene
 from kinemesh_render.domain.faces import CARRIED_FRAMES, DETECTED_EVERY, Boxes, Carrier, heads, hide
 from kinemesh_render.domain.planes import even_size, to_planes
 from kinemesh_render.domain.scene import PoseTable, scene_of
+from kinemesh_render.domain.sheet import cell_of, chosen_frames, compose
 from kinemesh_render.domain.style import Style
 from kinemesh_render.faces import FaceFinder
 from kinemesh_render.messages import asset_of, pose_parameters, result_key, segments_of, to_style
@@ -33,12 +35,13 @@ from kinemesh_render.settings import EncoderSettings, WorkSettings
 VIDEO = "annotated.mp4"
 SHEET = "contact_sheet.jpg"
 PART_SUFFIX = "nut"
+_CELLS = "cells"
 
 Planes = tuple[Image, int]
 """A frame as the encoder takes it, yuv420p, and its time stamp."""
 
 _SHEET_QUALITY = 88
-_SHEET_PIXELS = 100_000_000
+_NO_CELL: Image = np.empty((0, 0, 3), np.uint8)
 
 
 class Worker:
@@ -76,10 +79,16 @@ class Worker:
                 # Everyone whom the stage found, also those whom the job does not follow, has a face.
                 seen = await self._poses(task, "pose", first)
                 images = self._blurred(ahead(images), seen, segment.start_frame)
-            writing = self._write(part, ahead(_annotated(ahead(images), drawn, style)), index, style)
+            chosen = range(segment.start_frame, segment.stop_frame)
+            cells = {frame: _NO_CELL for frame in chosen_frames(index.frame_count) if frame in chosen}
+            writing = self._write(part, ahead(_annotated(ahead(images), drawn, style, cells)), index, style)
             async with aclosing(writing):
                 async for done in writing:
                     await context.report(done / count)
+            if cells:
+                await self._store.put_bytes(
+                    result_key(task, "render", segment, _CELLS), _to_bytes(list(cells.values()))
+                )
             await settled(self._store.put_file(part, result_key(task, "render", segment, PART_SUFFIX)))
         return task_pb2.TaskDone(frames=count)
 
@@ -94,7 +103,7 @@ class Worker:
             _Parts(self._store, [result_key(task, "render", s, PART_SUFFIX) for s in segments]) as parts,
             closing(await in_thread(self._store.open_range, keys.asset_source(asset_id))) as original,
         ):
-            video, sheet = Path(folder) / VIDEO, Path(folder) / SHEET
+            video = Path(folder) / VIDEO
             joining = asyncio.ensure_future(in_thread(_join, parts, video, original, index))
             try:
                 while not joining.done():
@@ -107,30 +116,41 @@ class Worker:
                 await asyncio.wait([joining])
             if frames != index.frame_count:
                 raise Internal("FRAMES_MISSING", f"{frames} of {index.frame_count} frames were joined.")
-            await in_thread(_write_sheet, video, sheet)
-            rendered = await in_thread(build_index, video)
+            sheet = await in_thread(
+                encode_picture, compose(await self._cells(task, segments, index)), ".jpg", _SHEET_QUALITY
+            )
             await settled(self._store.put_file(video, keys.output(task.job_id, VIDEO), "video/mp4"))
-            await settled(self._store.put_file(sheet, keys.output(task.job_id, SHEET), "image/jpeg"))
+            await self._store.put_bytes(keys.output(task.job_id, SHEET), sheet, "image/jpeg")
             done = task_pb2.TaskDone(
                 frames=frames,
                 outputs=[
                     job_pb2.JobOutput(name=VIDEO, content_type="video/mp4", size_bytes=video.stat().st_size),
-                    job_pb2.JobOutput(name=SHEET, content_type="image/jpeg", size_bytes=sheet.stat().st_size),
+                    job_pb2.JobOutput(name=SHEET, content_type="image/jpeg", size_bytes=len(sheet)),
                 ],
             )
+        width, height = even_size(*_shown_size(index, to_style(pose_parameters(task).style)))
         done.summary.update(
             {
-                "frame_count": rendered.frame_count,
-                "fps": round(float(rendered.frame_rate), 6),
-                "width": rendered.width,
-                "height": rendered.height,
-                "duration_sec": round(rendered.duration_s, 6),
+                "frame_count": frames,
+                "fps": round(float(index.frame_rate), 6),
+                "width": width,
+                "height": height,
+                "duration_sec": round(index.duration_s, 6),
             }
         )
         return done
 
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="kinemesh-render-", dir=self._work.scratch_dir)
+
+    async def _cells(self, task: task_pb2.Task, segments: Sequence[task_pb2.Segment], index: FrameIndex) -> list[Image]:
+        """The contact sheet's cells, from the segments that hold their frames."""
+        chosen = chosen_frames(index.frame_count)
+        cells: list[Image] = []
+        for segment in segments:
+            if any(segment.start_frame <= frame < segment.stop_frame for frame in chosen):
+                cells += _from_bytes(await self._store.get_bytes(result_key(task, "render", segment, _CELLS)))
+        return cells
 
     async def _poses(self, task: task_pb2.Task, stage: str, since: int) -> PoseTable:
         """The poses that a stage wrote, from a frame on and up to the end of the task's segment."""
@@ -162,7 +182,7 @@ class Worker:
     ) -> AsyncGenerator[int, None]:
         """Encode the frames and yield how many are written."""
         encoder = self._encoder
-        width, height = even_size(index.width * (2 if style.side_by_side else 1), index.height)
+        width, height = even_size(*_shown_size(index, style))
         writer = H264Writer(
             part,
             width=width,
@@ -237,18 +257,21 @@ def _table(results: Iterable[bytes]) -> PoseTable:
 
 
 async def _annotated(
-    source: AsyncGenerator[list[Frame], None], table: PoseTable, style: Style
+    source: AsyncGenerator[list[Frame], None], table: PoseTable, style: Style, cells: dict[int, Image]
 ) -> AsyncGenerator[list[Planes], None]:
     async with aclosing(source):
         async for batch in source:
-            yield await in_thread(lambda batch: [_annotate(frame, table, style) for frame in batch], batch)
+            yield await in_thread(lambda batch: [_annotate(frame, table, style, cells) for frame in batch], batch)
 
 
-def _annotate(frame: Frame, table: PoseTable, style: Style) -> Planes:
+def _annotate(frame: Frame, table: PoseTable, style: Style, cells: dict[int, Image]) -> Planes:
+    """Draw a frame; where ``cells`` asks for it, put it there at the size of the contact sheet."""
     height, width = frame.image.shape[:2]
     scene = scene_of(table, frame.index, width, height, style.trail_sec)
     image: Image = beside(frame.image, frame.image) if style.side_by_side else frame.image
     draw_scene(image[:, -width:], scene, style)
+    if frame.index in cells:
+        cells[frame.index] = cell_of(image)
     return to_planes(image), frame.pts
 
 
@@ -277,6 +300,15 @@ def _join(parts: _Parts, video: Path, original: BinaryIO, index: FrameIndex) -> 
     return concatenate(parts, video, time_base=index.time_base, audio_source=original, end_pts=index.end_pts)
 
 
-def _write_sheet(video: Path, sheet: Path) -> None:
-    rgb = decode_picture(contact_sheet(video), _SHEET_PIXELS)
-    sheet.write_bytes(encode_picture(rgb, ".jpg", _SHEET_QUALITY))
+def _shown_size(index: FrameIndex, style: Style) -> tuple[int, int]:
+    return index.width * (2 if style.side_by_side else 1), index.height
+
+
+def _to_bytes(cells: list[Image]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.stack(cells), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _from_bytes(data: bytes) -> list[Image]:
+    return list(np.load(io.BytesIO(data), allow_pickle=False))

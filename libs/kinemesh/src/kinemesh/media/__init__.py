@@ -7,7 +7,6 @@ from kinemesh.media.decode import decode
 from kinemesh.media.encode import H264Writer
 from kinemesh.media.index import FrameIndex, build_index
 from kinemesh.media.probe import probe
-from kinemesh.media.sheet import contact_sheet, encode_png
 from kinemesh.media.source import BinaryFile, Source
 from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation, VideoInfo
 
@@ -24,9 +23,7 @@ __all__ = [
     "VideoInfo",
     "build_index",
     "concatenate",
-    "contact_sheet",
     "decode",
-    "encode_png",
     "probe",
     "read_times",
 ]
