@@ -48,7 +48,7 @@ from kinemesh.telemetry.tracing import span
 
 _JOB_ENDED = "job ended"
 _GIVEN_BACK = "given back"
-_REPORT_INTERVAL_S = 0.4
+_REPORT_INTERVAL_S = 1.0
 _FRAMES_PER_EVENT = 30
 
 _log = structlog.get_logger()

@@ -21,7 +21,8 @@ DETECTOR_SIZE = 224
 CROP_SIZE = 256
 
 _MARGIN = 1.25
-_FRACTIONS = 32  # OpenCV's sub-pixel positions per pixel
+_FRACTION_BITS = 5
+_FRACTION_MASK = 31  # OpenCV's sub-pixel positions per pixel
 _FAR = 32_000  # keeps positions in int16; no frame is that large
 _CENTRE_COLUMNS = slice(4, 6)
 _SCALE_COLUMNS = slice(6, 8)
@@ -104,14 +105,21 @@ def _warp(frame: Image, roi: NDArray[np.float64], size: int, border: int) -> Ima
     scale = side / size
     cos, sin = scale * np.cos(rotation), scale * np.sin(rotation)
     step = np.arange(size) - size / 2
-    columns = np.rint(_FRACTIONS * (cos * step - (sin * step - x)[:, None])).astype(np.int32)
-    rows = np.rint(_FRACTIONS * (sin * step + (cos * step + y)[:, None])).astype(np.int32)
-    whole = np.stack([columns, rows], axis=2) // _FRACTIONS
-    part = (rows % _FRACTIONS) * _FRACTIONS + columns % _FRACTIONS
-    positions = np.clip(whole, -_FAR, _FAR).astype(np.int16)
+    columns = _fixed_point(cos * step, x - sin * step)
+    rows = _fixed_point(sin * step, y + cos * step)
+    positions = np.empty((size, size, 2), np.int16)
+    np.clip(columns >> _FRACTION_BITS, -_FAR, _FAR, out=positions[..., 0], casting="unsafe")
+    np.clip(rows >> _FRACTION_BITS, -_FAR, _FAR, out=positions[..., 1], casting="unsafe")
+    part = (rows & _FRACTION_MASK) << _FRACTION_BITS | columns & _FRACTION_MASK
     return np.asarray(
         cv2.remap(frame, positions, part.astype(np.uint16), cv2.INTER_LINEAR, borderMode=border), np.uint8
     )
+
+
+def _fixed_point(along: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Sums of every element of ``across`` (rows) and ``along`` (columns), in 1/32 pixel."""
+    sums = np.add.outer(across * (_FRACTION_MASK + 1), along * (_FRACTION_MASK + 1))
+    return np.rint(sums, out=sums).astype(np.int32)
 
 
 def project(landmarks: NDArray[np.float32], rois: Rois, width: int, height: int) -> NDArray[np.float32]:
