@@ -42,10 +42,11 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One served model: its contract, the backend module that answers, and its weights (none: nothing to load)."""
+    """One served model: its contract, the backend module that answers, and its weights (none: a mock)."""
 
     name: str
     task: str
+    description: str
     max_batch: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -83,6 +84,7 @@ def _model(name: str, contract: dict[str, Any], entry: dict[str, str], weights: 
     return Model(
         name=name,
         task=contract["task"],
+        description=contract["description"],
         max_batch=contract["max_batch"],
         inputs=_tensors(contract["inputs"]),
         outputs=_tensors(contract["outputs"]),

@@ -80,16 +80,37 @@ def config(model: Model, weights: str | None, accelerator: Accelerator) -> str:
     """
     blocks = [_tensor_block("input", tensor) for tensor in model.inputs]
     blocks += [_tensor_block("output", tensor) for tensor in model.outputs]
-    parameters = {"weights": weights or "", "device": accelerator.device}
+    parameters = {"weights": weights or "", "device": accelerator.device, **_facts(model)}
     blocks += [
         f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in parameters.items()
     ]
     return (
-        f"{_MARKER}# {model.task}.\n"
+        f"{_MARKER}"
         f'name: "{model.name}"\nbackend: "python"\nmax_batch_size: {model.max_batch}\n'
         + "\n".join(blocks)
         + f"\ninstance_group [ {{ kind: {accelerator.kind} count: {accelerator.instances} }} ]\n"
     )
+
+
+def _facts(model: Model) -> dict[str, str]:
+    """What the catalogue of models tells its users."""
+    weights = model.weights
+    if weights is None:
+        return {
+            "task": model.task,
+            "description": f"{model.description}. A mock: synthetic people, whatever the picture shows",
+            "licence": "Apache-2.0",
+            "runtime": "numpy",
+        }
+    return {
+        "task": model.task,
+        "description": model.description,
+        "licence": weights.licence,
+        "labels": ",".join(weights.labels),
+        "sha256": weights.sha256,
+        "size_bytes": str(weights.size),
+        "runtime": "openvino",
+    }
 
 
 def _tensor_block(kind: str, tensor: Tensor) -> str:

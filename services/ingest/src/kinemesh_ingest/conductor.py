@@ -26,6 +26,7 @@ from kinemesh_ingest.catalogue import jobs, outbox, sweeps
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.domain.pipelines import PIPELINES, SPLIT
 from kinemesh_ingest.domain.planning import Segment, Task, first_tasks, later_tasks, progress, ready_tasks
+from kinemesh_ingest.messages import from_segment, to_segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class Conductor:
         await _tell_progress(connection, job)
 
     async def _plan(self, connection: AsyncConnection, job: AnyRow, done: task_pb2.TaskDone) -> None:
-        found = [_from_segment(segment) for segment in done.segments]
+        found = [from_segment(segment) for segment in done.segments]
         await jobs.add_segments(connection, job.job_id, found)
         tasks = await jobs.tasks_of(connection, job.job_id)
         if not tasks[jobs.TASK_WAITING] and not tasks[jobs.TASK_QUEUED]:
@@ -203,26 +204,12 @@ def _to_message(
         parameters=parameters,
         inputs=[job_pb2.JobInput(camera=camera, asset_id=asset_id) for camera, asset_id in inputs],
         camera=task.camera,
-        segments=[_to_segment(segment) for segment in segments],
+        segments=[to_segment(segment) for segment in segments],
     )
     if task.segment is not None:
         of_camera = [segment for segment in segments if segment.camera == task.camera]
-        message.segment.CopyFrom(_to_segment(of_camera[task.segment]))
+        message.segment.CopyFrom(to_segment(of_camera[task.segment]))
     return message
-
-
-def _to_segment(segment: Segment) -> task_pb2.Segment:
-    return task_pb2.Segment(
-        camera=segment.camera,
-        index=segment.index,
-        start_frame=segment.start_frame,
-        stop_frame=segment.stop_frame,
-        warm_up_frames=segment.warm_up_frames,
-    )
-
-
-def _from_segment(segment: task_pb2.Segment) -> Segment:
-    return Segment(segment.camera, segment.index, segment.start_frame, segment.stop_frame, segment.warm_up_frames)
 
 
 async def _run(connection: AsyncConnection, job: AnyRow) -> AnyRow:

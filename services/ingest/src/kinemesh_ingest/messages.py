@@ -11,8 +11,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.job.v1 import job_pb2
 from kinemesh.media.types import VideoInfo
+from kinemesh.task.v1 import task_pb2
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.domain.pipelines import PIPELINES, Pipeline
+from kinemesh_ingest.domain.planning import Segment
 
 
 def to_timestamp(time: datetime) -> Timestamp:
@@ -101,3 +103,17 @@ def _to_progress(stage: str, count: AnyRow | None) -> job_pb2.StageProgress:
     if count is None:
         return job_pb2.StageProgress(stage=stage)
     return job_pb2.StageProgress(stage=stage, tasks=count.known, tasks_done=count.done, progress=float(count.mean))
+
+
+def to_segment(segment: Segment) -> task_pb2.Segment:
+    return task_pb2.Segment(
+        camera=segment.camera,
+        index=segment.index,
+        start_frame=segment.start_frame,
+        stop_frame=segment.stop_frame,
+        warm_up_frames=segment.warm_up_frames,
+    )
+
+
+def from_segment(segment: task_pb2.Segment) -> Segment:
+    return Segment(segment.camera, segment.index, segment.start_frame, segment.stop_frame, segment.warm_up_frames)

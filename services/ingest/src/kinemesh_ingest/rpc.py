@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -177,10 +178,16 @@ class JobRpc(job_pb2_grpc.JobServiceServicer):
     async def WatchJob(  # noqa: N802
         self, request: job_pb2.WatchJobRequest, context: Any
     ) -> AsyncIterator[job_pb2.WatchJobResponse]:
-        async with self._engine.connect() as connection:
-            await jobs.find(connection, request.job_id, caller(context))
-        async for sequence, event in replay(self._bus, request.job_id, request.after_sequence):
-            yield job_pb2.WatchJobResponse(sequence=sequence, event=event)
+        sequence = request.after_sequence
+        while True:
+            async with self._engine.connect() as connection:
+                job = await jobs.find(connection, request.job_id, caller(context))
+            async with aclosing(replay(self._bus, request.job_id, sequence)) as events:
+                async for sequence, event in events:
+                    yield job_pb2.WatchJobResponse(sequence=sequence, event=event)
+            # The history of a job that goes on can end early: its first event may still be in the outbox.
+            if job.state in jobs.ENDED:
+                return
 
     async def ListJobLogs(  # noqa: N802
         self, request: job_pb2.ListJobLogsRequest, context: Any

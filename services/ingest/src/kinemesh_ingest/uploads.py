@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +15,7 @@ from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.media.probe import probe
 from kinemesh.media.types import Limits, VideoInfo
+from kinemesh.pipelining import in_thread
 from kinemesh.serving.status import to_failure
 from kinemesh.storage import keys
 from kinemesh.storage.multipart import Part
@@ -129,7 +129,7 @@ class Uploads:
             with self.store.open_range(key) as source:
                 return probe(source, limits_of(self.settings))
 
-        return await asyncio.to_thread(look)
+        return await in_thread(look)
 
     async def _complete(self, row: AnyRow, request: asset_pb2.ConfirmUploadRequest) -> None:
         key = keys.asset_source(row.asset_id)

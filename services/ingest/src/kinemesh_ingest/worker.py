@@ -18,12 +18,13 @@ from kinemesh.bus.topology import CONDUCTOR, TASKS, UNDERTAKER, progress_subject
 from kinemesh.media.index import FrameIndex, build_index
 from kinemesh.media.probe import probe
 from kinemesh.media.types import Limits, VideoInfo
+from kinemesh.pipelining import in_thread
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.domain.planning import plan_segments
-from kinemesh_ingest.messages import to_video
+from kinemesh_ingest.messages import to_segment, to_video
 from kinemesh_ingest.settings import ConductorSettings
 
 _QUEUE = "ingest"
@@ -43,7 +44,7 @@ def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limit
                 source.seek(0)
                 return info, build_index(source, limits)
 
-        info, index = await asyncio.to_thread(demux)
+        info, index = await in_thread(demux)
         await store.put_bytes(keys.asset_index(asset_id), index.to_bytes())
         segments = plan_segments(
             task.camera,
@@ -53,21 +54,11 @@ def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limit
             longest=settings.max_segment_frames,
             warm_up=settings.warm_up_frames,
         )
-        done = task_pb2.TaskDone(
+        return task_pb2.TaskDone(
             frames=len(index.pts),
             video=to_video(info),
-            segments=[
-                task_pb2.Segment(
-                    camera=segment.camera,
-                    index=segment.index,
-                    start_frame=segment.start_frame,
-                    stop_frame=segment.stop_frame,
-                    warm_up_frames=segment.warm_up_frames,
-                )
-                for segment in segments
-            ],
+            segments=[to_segment(segment) for segment in segments],
         )
-        return done
 
     return split
 
@@ -92,6 +83,7 @@ async def conduct(bus: Bus, conductor: Conductor, stop: asyncio.Event) -> None:
         except NotFoundError:
             await message.ack()
             return
+        # Unreadable tasks never get here: they are put aside at their first delivery.
         task = task_pb2.Task.FromString(raw.data or b"")
         lost = errors.Internal("WORKER_LOST", "The work ended its worker again and again.", stage=task.stage)
         await bury(bus, task, lost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -49,7 +49,7 @@ async def last_state(bus: Bus, job_id: str) -> str | None:
     return last and last[1]
 
 
-async def replay(bus: Bus, job_id: str, after: int = 0) -> AsyncIterator[tuple[int, event_pb2.JobEvent]]:
+async def replay(bus: Bus, job_id: str, after: int = 0) -> AsyncGenerator[tuple[int, event_pb2.JobEvent], None]:
     """Yield ``(sequence, event)`` after a sequence, past events first, then live ones, up to the job's end.
 
     Ends at once if the job had ended before ``after``, and after a moment if it has no events, or no longer.
