@@ -22,13 +22,22 @@ from kinemesh.embedded.triton import TritonModels
 from kinemesh.media import H264Writer, concatenate
 from kinemesh.media.picture import decode_picture
 from kinemesh.testing.fixtures import build_models, triton_python
+from kinemesh.testing.otlp import Collector, collector
 from kinemesh.testing.rest import Rest
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def spans() -> AsyncIterator[Collector]:
+    """The spans of all services of the mesh."""
+    async with collector() as collecting:
+        yield collecting
+
 
 _COMPLAINT = r'"level": "(error|warning|critical)"|Traceback|FATAL'
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def mesh(open_folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[Mesh]:
+async def mesh(open_folder: Path, spans: Collector, request: pytest.FixtureRequest) -> AsyncIterator[Mesh]:
     """All servers and services. Segments are short, so that small clips are cut too."""
     python, repository = build_models(open_folder / "models", "default")
     config = MeshConfig(
@@ -37,7 +46,11 @@ async def mesh(open_folder: Path, request: pytest.FixtureRequest) -> AsyncIterat
         http_port=0,
         restarts=20,
         durable=False,
-        env={"KINEMESH_CONDUCTOR__MIN_SEGMENT_FRAMES": "12", "KINEMESH_CONDUCTOR__WORKERS": "3"},
+        env={
+            "KINEMESH_CONDUCTOR__MIN_SEGMENT_FRAMES": "12",
+            "KINEMESH_CONDUCTOR__WORKERS": "3",
+            "KINEMESH_TRACING__OTLP_ENDPOINT": spans.address,
+        },
     )
     try:
         async with Mesh(config) as running:

@@ -14,7 +14,6 @@ from typing import Any
 
 import grpc
 import structlog
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from kinemesh.bus.connection import connect
@@ -24,21 +23,8 @@ from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
 from kinemesh.serving.channel import call, open_channel
 from kinemesh.settings import NatsSettings, TracingSettings
 from kinemesh.telemetry.tracing import configure_tracing, span, trace_headers
+from kinemesh.testing.otlp import collector
 from kinemesh.testing.waiting import until
-
-
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Keeps spans by the service and name that they have."""
-
-    def __init__(self) -> None:
-        self.spans: dict[tuple[str, str], Any] = {}
-
-    async def Export(self, request: Any, _context: Any) -> Any:  # noqa: N802
-        for resource in request.resource_spans:
-            [service] = [a.value.string_value for a in resource.resource.attributes if a.key == "service.name"]
-            for scope in resource.scope_spans:
-                self.spans.update({(service, one.name): one for one in scope.spans})
-        return trace_service_pb2.ExportTraceServiceResponse()
 
 
 class Model(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
@@ -88,17 +74,17 @@ async def serve(stack: AsyncExitStack, add: Any, servicer: Any) -> int:
 
 
 async def test_one_trace_crosses_calls_tasks_and_models(tmp_path: Path) -> None:
-    collector, model = Collector(), Model()
+    model = Model()
     port, monitor = free_ports(2)
     url = f"nats://127.0.0.1:{port}"
     async with AsyncExitStack() as stack:
-        spans_at = await serve(stack, trace_service_pb2_grpc.add_TraceServiceServicer_to_server, collector)
+        collecting = await stack.enter_async_context(collector())
         model_at = await serve(stack, service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server, model)
         supervisor = await stack.enter_async_context(Supervisor())
         await supervisor.start([nats.nats_spec(tmp_path / "nats", tmp_path / "nats.log", port, monitor)])
         variables = {
             "NATS__URL": url,
-            "TRACING__OTLP_ENDPOINT": f"127.0.0.1:{spans_at}",
+            "TRACING__OTLP_ENDPOINT": collecting.address,
             "TRITON__ENDPOINT": f"127.0.0.1:{model_at}",
             "TRITON__SHARED_MEMORY": "off",
         }
@@ -117,7 +103,7 @@ async def test_one_trace_crosses_calls_tasks_and_models(tmp_path: Path) -> None:
         # The outcome carries the trace on, to whoever conducts.
         outcome = await bus.jetstream.get_last_msg(OUTCOMES, outcome_subject("j1"))
     # Whatever a process had not sent yet it has sent before it ended.
-    spans = collector.spans
+    spans = {(service, one.name): one for service, one in collecting.spans}
     called = spans["kinemesh-front", "kinemesh.pose.v1.PoseService/Estimate"]
     task = spans["kinemesh-worker", "task associate"]
     handler = spans["kinemesh-worker", "associate windows"]
