@@ -81,6 +81,10 @@ protos: setup ## generate the code of protos/
 bench: models ## measure the mesh against what a user would write, several times in turn
 	$(CAPS) $(BIN)/python bench/bench_pose.py --out "$(OUT)" --rounds 3
 
+.PHONY: bench-soak
+bench-soak: models ## memory over 20 jobs, and how soon a cancelled one stops
+	$(CAPS) $(BIN)/python bench/bench_soak.py --out "$(OUT)"
+
 .PHONY: bench-pose
 bench-pose: models ## the same once, on VIDEO=, into OUT=
 	$(CAPS) $(BIN)/python bench/bench_pose.py --video "$(VIDEO)" --out "$(OUT)"

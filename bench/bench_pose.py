@@ -28,15 +28,13 @@ import statistics
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
+from memory import PEAK, memory_mb
 from rich.console import Console
 from rich.table import Table
 
-from kinemesh.embedded import Mesh
 from kinemesh_client import Job, KinemeshClient
 from kinemesh_client.cli.demo import make_clip
 from kinemesh_client.local import find_models, temporary_mesh
@@ -46,7 +44,6 @@ _LOOP = Path(__file__).with_name("plain_loop.py")
 _LOOP_S = 3600.0
 _CLIP = "media/sports2d_demo.mp4"
 _WANTED = ("annotated.mp4", "landmarks.parquet")
-_RSS_POLL_S = 0.25
 
 
 def main() -> None:
@@ -91,8 +88,6 @@ async def run_mesh(video: Path, out: Path, max_persons: int) -> dict[str, Any]:
     """One job on a fresh mesh."""
     async with temporary_mesh("default") as mesh:
         await mesh.start()
-        peaks: dict[str, float] = {}
-        watching = asyncio.create_task(watch_memory(mesh, peaks))
         async with KinemeshClient(mesh.http_url) as client:
             pipelines = (await client.list_pipelines()).items
             times = StageTimes(next(pipeline.stages for pipeline in pipelines if pipeline.name == "pose"))
@@ -109,8 +104,8 @@ async def run_mesh(video: Path, out: Path, max_persons: int) -> dict[str, Any]:
             for output in job.outputs:
                 if output.name in _WANTED:
                     await client.download(job.job_id, output, out / output.name)
-        watching.cancel()
         frames = frame_count(job)
+        peaks = {row.name: memory_mb(row.pid, PEAK) for row in mesh.status() if row.pid is not None}
         stages = {"upload": round(uploaded - started, 3), **times.seconds()}
         return {"fps": frames / seconds, "seconds": seconds, "frames": frames, "stages": stages, "peak_rss_mb": peaks}
 
@@ -118,26 +113,6 @@ async def run_mesh(video: Path, out: Path, max_persons: int) -> dict[str, Any]:
 def frame_count(job: Job) -> int:
     """Frames of the video that came out."""
     return int(job.raw["summary"]["frame_count"])
-
-
-async def watch_memory(mesh: Mesh, peaks: dict[str, float]) -> None:
-    """Keep the most memory that each server of a mesh had resident, with its children."""
-    while True:
-        for row in mesh.status():
-            if row.pid is not None:
-                peaks[row.name] = max(peaks.get(row.name, 0.0), resident_mb(row.pid))
-        await asyncio.sleep(_RSS_POLL_S)
-
-
-def resident_mb(pid: int) -> float:
-    """Memory of a process and its children; what they share is counted for each."""
-    total = 0
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        for one in (process, *process.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += one.memory_info().rss
-    return round(total / 2**20, 1)
 
 
 def run_loop(python: str, video: Path, bundle: Path, out: Path, max_persons: int) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from kinemesh.errors import (
 )
 from kinemesh.storage import ObjectStore, Part
 from kinemesh.testing.fixtures import S3Server
+from kinemesh.testing.waiting import until
 
 MIB = 1 << 20
 
@@ -117,6 +118,16 @@ async def test_presigned_urls(s3_store: ObjectStore) -> None:
         assert (await http.put(url, content=b"x")).status_code == 403
         assert (await http.get(url.replace("signed/x", "signed/y"))).status_code == 403
         assert (await http.get(url.split("?")[0])).status_code == 403
+
+
+async def test_an_expired_url_is_refused(s3_store: ObjectStore) -> None:
+    url = s3_store.presign_put("expired/x", timedelta(seconds=1))
+    async with httpx.AsyncClient() as client:
+
+        async def is_refused() -> bool:
+            return (await client.put(url, content=b"late")).status_code == 403
+
+        await until(is_refused)
 
 
 async def test_presigned_urls_are_for_the_public_address(s3_server: S3Server) -> None:
