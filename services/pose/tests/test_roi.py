@@ -26,12 +26,35 @@ def test_region_turns_with_the_person(above: tuple[float, float], rotation: floa
     np.testing.assert_allclose(found, [[100, 100, 2.5 * 40, rotation]], atol=1e-12)
 
 
-def test_detections_leave_the_letterbox() -> None:
+def test_detections_leave_their_view() -> None:
     rows = np.zeros((16, 13), np.float32)
-    # Mid-hip in the middle of the square, scale point 28 px (of 224) above: 80 px of 640.
-    rows[0] = [0, 0, 0, 0, 112, 112, 112, 84, 0, 0, 0, 0, 0.8]
-    np.testing.assert_allclose(roi.from_detections(rows, WIDTH, HEIGHT), [[320, 180, 200, 0]])
-    assert roi.from_detections(np.zeros((16, 13), np.float32), WIDTH, HEIGHT).shape == (0, 4)
+    # Mid-hip in the middle of the square, scale point 28 px (of 224) above: 80 px of 640, 45 px of 360.
+    rows[0] = [0, 0, 0, 0, 112, 112, 112, 84, 0, 0, 0, 0, 0.75]
+    whole, left, right = roi.views(WIDTH, HEIGHT)
+    for view, expected in ((whole, [320, 180, 200, 0]), (left, [180, 180, 112.5, 0]), (right, [460, 180, 112.5, 0])):
+        found, scores = roi.from_detections(rows, view)
+        np.testing.assert_allclose(found, [expected])
+        assert scores.tolist() == [0.75]
+    assert roi.from_detections(np.zeros((16, 13), np.float32), whole)[0].shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "closer"),
+    [(640, 640, 0), (640, 520, 0), (640, 480, 2), (1280, 720, 2), (720, 1280, 2), (2560, 1080, 3), (4000, 100, 50)],
+)
+def test_closer_views_cover_the_frame_and_overlap(width: int, height: int, closer: int) -> None:
+    whole, *near = roi.views(width, height)
+    assert whole.tolist() == [width / 2, height / 2, max(width, height), 0]
+    assert len(near) == closer
+    if near:
+        squares = np.array(near)
+        side = min(width, height)
+        assert (squares[:, 2:] == [side, 0]).all()
+        low, high = squares[:, :2] - side / 2, squares[:, :2] + side / 2
+        np.testing.assert_allclose(low.min(axis=0), 0, atol=1e-9)
+        np.testing.assert_allclose(high.max(axis=0), [width, height])
+        shared = side - np.diff(low, axis=0).max(axis=1)
+        assert (shared >= 0.2 * side - 1e-9).all()
 
 
 @given(rois, st.lists(st.tuples(st.floats(-50, 300), st.floats(-50, 300)), min_size=1, max_size=5))
@@ -72,11 +95,13 @@ def test_crop_is_upright_and_centred() -> None:
 def test_crop_repeats_the_edge_and_letterbox_is_black() -> None:
     frame = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
     assert (roi.crop(frame, np.array([[0.0, 0.0, 300.0, 0.3], [9e5, 0.0, 1e6, 0.0]])) == 200).all()
-    boxed = roi.letterbox(frame)
+    whole, left, _ = roi.views(WIDTH, HEIGHT)
+    boxed = roi.look(frame, whole)
     assert boxed.shape == (224, 224, 3)
     assert (boxed[:48] == 0).all()
     assert (boxed[-48:] == 0).all()
     assert (boxed[60:-60] == 200).all()
+    assert (roi.look(frame, left)[1:-1, 1:-1] == 200).all()
     assert roi.crop(frame, roi.NO_ROIS).shape == (0, 256, 256, 3)
 
 
@@ -84,6 +109,14 @@ def test_overlap_of_squares() -> None:
     others = np.array([[320.0, 180, 200, 1.0], [420, 180, 200, 0], [320, 180, 100, 0], [900, 180, 200, 0]])
     np.testing.assert_allclose(roi.overlap(UPRIGHT[0], others), [1, 1 / 3, 1 / 4, 0])
     assert roi.overlap(UPRIGHT[0], roi.NO_ROIS).shape == (0,)
+
+
+def test_containment_of_squares() -> None:
+    others = np.array(
+        [[320.0, 180, 200, 1.0], [420, 180, 200, 0], [320, 180, 100, 0], [320, 230, 100, 0], [320, 180, 0, 0]]
+    )
+    np.testing.assert_allclose(roi.containment(UPRIGHT[0], others), [1, 1 / 2, 1, 1, 0])
+    assert roi.containment(UPRIGHT[0], roi.NO_ROIS).shape == (0,)
 
 
 def test_world_turns_with_the_region() -> None:

@@ -124,6 +124,87 @@ def test_a_segment_agrees_with_the_whole_clip_after_its_first_scheduled_detectio
         np.testing.assert_array_equal(expected.landmarks[order], actual.landmarks[other])
 
 
+@dataclass
+class WideWorld:
+    """A detector that sees a person of a wide frame in the left closer view only. Pixels are the frame number."""
+
+    enters: int = 0  # in this frame
+    looks: list[int] = field(default_factory=list)
+    vanish: set[int] = field(default_factory=set)
+    now: int = 0
+
+    async def detect(self, image: roi.Image) -> NDArray[np.float32]:
+        self.looks.append(self.now)
+        black, left = image[0].max() == 0, image[112, 10, 0] == 100
+        return (
+            detections((100, 100)) if left and not black and self.now >= self.enters else np.zeros((16, 13), np.float32)
+        )
+
+    async def landmarks(self, crops: roi.Image) -> CropLandmarks:
+        return still(len(crops), score=0.1 if self.now in self.vanish else 0.9)
+
+
+def run_wide(world: WideWorld, frames: Iterable[int], options: Options) -> list[FramePoses]:
+    frame = np.full((450, 800, 3), 200, np.uint8)
+    frame[:, :300] = 100
+
+    async def clip() -> AsyncIterator[roi.Image]:
+        for world.now in frames:
+            yield frame
+
+    async def collect() -> list[FramePoses]:
+        return [poses async for poses in tracking.estimate(clip(), world, options, first_index=min(frames))]
+
+    with pytest.raises(StopIteration) as finished:
+        collect().send(None)
+    result: list[FramePoses] = finished.value.value
+    return result
+
+
+def test_closer_views_are_looked_at_on_schedule_at_the_start_and_after_a_loss() -> None:
+    world = WideWorld(vanish={5})
+    poses = run_wide(world, range(3, 12), Options(detect_every=8))
+    assert world.looks == [3] * 3 + [6] * 3 + [8] * 3
+    assert [len(frame.ids) for frame in poses] == [1, 1, 0] + [1] * 6
+
+
+def test_an_empty_scene_is_looked_at_closely_on_schedule_only() -> None:
+    world = WideWorld(enters=4)
+    poses = run_wide(world, range(8), Options(detect_every=3))
+    assert world.looks == [0] * 3 + [1, 2] + [3] * 3 + [4, 5] + [6] * 3
+    assert [len(frame.ids) for frame in poses] == [0] * 6 + [1] * 2
+    world = WideWorld()
+    assert not any(len(frame.ids) for frame in run_wide(world, range(4), Options(detect_every=3, closer=False)))
+    assert world.looks == [0, 1, 2, 3]
+
+
+def sized(*rows: tuple[float, float, float]) -> roi.Rois:
+    return np.array([[*row, 0.0] for row in rows]).reshape(-1, 4)
+
+
+@pytest.mark.parametrize(
+    ("near", "near_score", "expected"),
+    [
+        ((102.0, 100.0, 100.0), 0.9, [(100.0, 100.0, 100.0)]),  # alike: the whole frame's stays
+        ((110.0, 100.0, 60.0), 0.9, [(110.0, 100.0, 60.0)]),  # the more confident one …
+        ((110.0, 100.0, 60.0), 0.6, [(100.0, 100.0, 100.0)]),  # … is right
+        ((300.0, 100.0, 90.0), 0.6, [(100.0, 100.0, 100.0), (300.0, 100.0, 90.0)]),  # somebody else
+    ],
+)
+def test_what_views_say_is_reconciled(
+    near: tuple[float, float, float], near_score: float, expected: list[tuple[float, float, float]]
+) -> None:
+    whole = sized((100, 100, 100))
+    found = tracking.reconcile(whole, np.array([0.8]), sized(near), np.array([near_score]), Options())
+    np.testing.assert_array_equal(found, sized(*expected))
+
+
+def test_one_person_in_two_closer_views_is_one() -> None:
+    near = sized((100, 100, 100), (103, 100, 95), (300, 100, 100))
+    found = tracking.reconcile(roi.NO_ROIS, np.empty(0), near, np.array([0.7, 0.9, 0.8]), Options())
+    np.testing.assert_array_equal(found, near[[1, 2]])
+
+
 def test_detection_inherits_from_the_region_it_overlaps_most() -> None:
     tracks = replace(
         tracking.associate(NO_TRACKS, regions((100, 100), (130, 130), (300, 300)), Options(min_overlap=0.6)), next_id=7
@@ -137,7 +218,9 @@ def test_detection_inherits_from_the_region_it_overlaps_most() -> None:
 def test_followed_regions_on_one_person_become_one() -> None:
     tracks = tracking.associate(NO_TRACKS, regions((100, 100), (300, 300)), Options())
     together = replace(tracks, rois=regions((300, 298), (300, 300)))
-    assert tracking.associate(together, roi.NO_ROIS, Options()).ids.tolist() == [1]
+    merged = tracking.associate(together, roi.NO_ROIS, Options())
+    assert merged.ids.tolist() == [0]  # the older name …
+    np.testing.assert_array_equal(merged.rois, regions((300, 300)))  # … where the later region is, as in MediaPipe
 
 
 def test_followed_people_come_before_new_ones_when_cut() -> None:

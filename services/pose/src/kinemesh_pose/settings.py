@@ -12,7 +12,9 @@ from kinemesh.storage.settings import S3Settings
 class EstimationSettings(Group):
     """How poses are found."""
 
-    detect_every: int = Field(default=4, ge=1, le=300, description="frames between two looks for newcomers")
+    detect_every: int = Field(
+        default=10, ge=1, le=300, description="frames between two looks for newcomers; at most those of warm-up"
+    )
     decoder_threads: int = Field(default=1, ge=1, le=16)
     max_pixels: int = Field(default=8192 * 4320, ge=1, description="of a picture in a request")
 

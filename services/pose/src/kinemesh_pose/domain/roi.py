@@ -23,6 +23,8 @@ CROP_SIZE = 256
 _MARGIN = 1.25
 _FRACTION_BITS = 5
 _FRACTION_MASK = 31  # OpenCV's sub-pixel positions per pixel
+_ELONGATED = 1.25  # long side per short side from which closer views are worth their time
+_SHARED = 0.2  # of a side, at least, by neighbouring closer views
 _FAR = 32_000  # keeps positions in int16; no frame is that large
 _CENTRE_COLUMNS = slice(4, 6)
 _SCALE_COLUMNS = slice(6, 8)
@@ -37,25 +39,56 @@ def from_alignment_points(centre: NDArray[np.floating], above: NDArray[np.floati
     return np.column_stack([centre, side, rotation]).astype(np.float64)
 
 
-def from_detections(detections: NDArray[np.float32], width: int, height: int) -> Rois:
-    """ROIs [D,4] of the detector's answer [K,13] for the letterboxed frame of ``width`` × ``height`` pixels.
+def views(width: int, height: int) -> Rois:
+    """What the detector may be shown of a frame: upright squares [V,4].
+
+    The first is the whole frame on black. The others, closer, have the frame's short side and stand along its long one.
+    In them people are larger by the frame's aspect ratio, so that smaller ones are found and all are placed more
+    precisely. Neighbours overlap, for somebody on a border to be whole in one. A frame that is nearly square has none.
+    """
+    long, short = max(width, height), min(width, height)
+    whole = np.array([[width / 2, height / 2, long, 0.0]])
+    if long < _ELONGATED * short:
+        return whole
+    count = int(np.ceil((long / short - _SHARED) / (1 - _SHARED)))
+    along = np.linspace(short / 2, long - short / 2, count)
+    across, side, upright = np.full(count, short / 2), np.full(count, short), np.zeros(count)
+    x, y = (along, across) if width > height else (across, along)
+    return np.concatenate([whole, np.column_stack([x, y, side, upright])])
+
+
+def from_detections(detections: NDArray[np.float32], view: NDArray[np.float64]) -> tuple[Rois, NDArray[np.float64]]:
+    """ROIs [D,4] and scores [D] of the detector's answer [K,13] for a view [4] of the frame.
 
     Rows with score 0 are padding and left out.
     """
     found = detections[detections[:, 12] > 0].astype(np.float64)
-    long_side = max(width, height)
-    scale = long_side / DETECTOR_SIZE
-    border = (long_side - np.array([width, height])) / 2
-    return from_alignment_points(found[:, _CENTRE_COLUMNS] * scale - border, found[:, _SCALE_COLUMNS] * scale - border)
+    scale = view[2] / DETECTOR_SIZE
+    corner = view[:2] - view[2] / 2
+    centre, above = found[:, _CENTRE_COLUMNS] * scale + corner, found[:, _SCALE_COLUMNS] * scale + corner
+    return from_alignment_points(centre, above), found[:, 12]
 
 
 def overlap(roi: NDArray[np.float64], rois: Rois) -> NDArray[np.float64]:
     """Intersection over union [T] of one ROI [4] with others [T,4], all taken as if they were not rotated."""
-    reach = (roi[2] + rois[:, 2]) / 2 - np.abs(rois[:, :2] - roi[:2]).T
-    common = np.clip(np.minimum(reach, np.minimum(roi[2], rois[:, 2])), 0, None).prod(axis=0)
+    common = _common(roi, rois)
     union = roi[2] ** 2 + rois[:, 2] ** 2 - common
     ratio: NDArray[np.float64] = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
     return ratio
+
+
+def containment(roi: NDArray[np.float64], rois: Rois) -> NDArray[np.float64]:
+    """Intersection over the smaller one's area [T], otherwise as :func:`overlap`."""
+    common = _common(roi, rois)
+    smaller = np.minimum(roi[2], rois[:, 2]) ** 2
+    ratio: NDArray[np.float64] = np.divide(common, smaller, out=np.zeros_like(common), where=smaller > 0)
+    return ratio
+
+
+def _common(roi: NDArray[np.float64], rois: Rois) -> NDArray[np.float64]:
+    reach = (roi[2] + rois[:, 2]) / 2 - np.abs(rois[:, :2] - roi[:2]).T
+    area: NDArray[np.float64] = np.clip(np.minimum(reach, np.minimum(roi[2], rois[:, 2])), 0, None).prod(axis=0)
+    return area
 
 
 def difference(rois: Rois, reference: Rois) -> Rois:
@@ -77,14 +110,12 @@ def displace(rois: Rois, by: Rois) -> Rois:
     return np.column_stack([x, y, rois[:, 2] * np.exp(by[:, 2]), rois[:, 3] + by[:, 3]])
 
 
-def letterbox(frame: Image) -> Image:
-    """The detector's input [224,224,3]: the whole frame, centred on black.
+def look(frame: Image, view: NDArray[np.float64]) -> Image:
+    """The detector's input [224,224,3]: a view [4] of the frame, black beyond its edges.
 
     Bilinear without a low-pass before it, as in MediaPipe.
     """
-    height, width = frame.shape[:2]
-    whole = np.array([width / 2, height / 2, max(width, height), 0.0])
-    return _warp(frame, whole, DETECTOR_SIZE, cv2.BORDER_CONSTANT)
+    return _warp(frame, view, DETECTOR_SIZE, cv2.BORDER_CONSTANT)
 
 
 def crop(frame: Image, rois: Rois) -> Image:

@@ -4,7 +4,11 @@ Semantics as in MediaPipe's PoseLandmarker in VIDEO mode with several poses (no 
 
 - The detector runs every ``detect_every`` frames instead of on every frame, and at once when nobody is followed or
   somebody was lost. The schedule is that of the whole clip (frames whose index is a multiple), wherever a segment
-  starts: a detected person's region depends on that frame alone, so segments agree from then on.
+  starts: a detected person's region depends on that frame alone, so segments agree from then on. Warm-up of
+  ``detect_every`` frames holds one such frame.
+- On those frames it looks closer too, at squares of the frame. BlazePose's detector is made for selfies: it misses
+  people who are small in the whole frame, or says with little confidence that they are somewhere around there.
+  Landmarks can follow them once found, but a segment that starts later would never find them.
 - Between detections a region follows the landmarks' own alignment points. They differ a little from the detector's,
   constantly for one person in one posture; that difference is measured when the detector has seen the person and kept
   up until it is due again. Without it landmarks would jump to and fro with the detector's rhythm.
@@ -13,7 +17,7 @@ Semantics as in MediaPipe's PoseLandmarker in VIDEO mode with several poses (no 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +29,8 @@ from kinemesh_pose.domain.roi import NO_ROIS, Image, Rois
 POSE_LANDMARKS = 33
 _ALIGNMENT = slice(33, 35)  # the auxiliary landmarks that give the next frame's region
 _NEW = -1
+_AGREE = 0.8  # intersection over union above which two views place a person alike
+_ONE_BODY = 0.5  # of the smaller region, above which two views may have seen one person differently
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +38,15 @@ class Options:
     """How people are found.
 
     :param max_poses: most people in one frame; once so many are followed the detector rests.
-    :param detect_every: frames between two runs of the detector while fewer are followed.
+    :param detect_every: frames between two looks of the detector while fewer are followed.
+    :param closer: whether it looks closer than at the whole frame. MediaPipe does not.
     :param min_presence: probability of a person below which a region is dropped.
     :param min_overlap: intersection over union above which two regions are the same person.
     """
 
     max_poses: int = 4
-    detect_every: int = 4
+    detect_every: int = 10
+    closer: bool = True
     min_presence: float = 0.5
     min_overlap: float = 0.5
 
@@ -52,7 +60,7 @@ class Tracks:
     :param ages: int32 [T], frames since the detector has seen the person; 0 if it sees it in the frame at hand.
     :param biases: float64 [T,4], the detector's region relative to that of the landmarks
         (:func:`~kinemesh_pose.domain.roi.difference`) when it was last seen.
-    :param lost: whether a region was dropped in the last frame.
+    :param lost: whether somebody may have been there a frame ago who is not followed now.
     """
 
     rois: Rois
@@ -63,7 +71,7 @@ class Tracks:
     lost: bool
 
 
-NO_TRACKS = Tracks(NO_ROIS, np.empty(0, np.int32), np.empty(0, np.int32), NO_ROIS, next_id=0, lost=False)
+NO_TRACKS = Tracks(NO_ROIS, np.empty(0, np.int32), np.empty(0, np.int32), NO_ROIS, next_id=0, lost=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,7 @@ class Models(Protocol):
     """The two networks, wherever they run."""
 
     async def detect(self, image: Image) -> NDArray[np.float32]:
-        """Detections [K,13] in the letterboxed image [224,224,3]: box, four points, score; score 0 is padding."""
+        """Detections [K,13] in a square image [224,224,3]: box, four points, score; score 0 is padding."""
 
     async def landmarks(self, crops: Image) -> CropLandmarks:
         """Landmarks of each of the crops [P,256,256,3]."""
@@ -116,10 +124,55 @@ def wants_detection(tracks: Tracks, index: int, options: Options) -> bool:
     return tracks.lost or len(tracks.rois) == 0 or index % options.detect_every == 0
 
 
+def wants_closer_look(tracks: Tracks, index: int, options: Options) -> bool:
+    """Whether the detector, if it runs on frame ``index``, looks closer. Not on every frame of an empty scene."""
+    return options.closer and (tracks.lost or index % options.detect_every == 0)
+
+
+async def detect(frame: Image, models: Models, closer: bool, options: Options) -> Rois:
+    """The regions [D,4] of the people whom the detector sees in a frame, most confident first."""
+    height, width = frame.shape[:2]
+    views = roi.views(width, height)
+    whole, scores = roi.from_detections(await models.detect(roi.look(frame, views[0])), views[0])
+    near, near_scores = [NO_ROIS], [np.empty(0)]
+    for view in views[1:] if closer else ():
+        found, confidence = roi.from_detections(await models.detect(roi.look(frame, view)), view)
+        near.append(found)
+        near_scores.append(confidence)
+    return reconcile(whole, scores, np.concatenate(near), np.concatenate(near_scores), options)
+
+
+def reconcile(
+    whole: Rois,
+    scores: NDArray[np.float64],
+    near: Rois,
+    near_scores: NDArray[np.float64],
+    options: Options,
+) -> Rois:
+    """One region per person [D,4], most confident first, from those of the whole frame [W,4] and of closer views [C,4].
+
+    Where both place a person alike that of the whole frame stays, as in MediaPipe. Where they do not, the more
+    confident one is right. Whom only a closer view shows is added.
+    """
+    stays = np.ones(len(whole), np.bool_)
+    added = np.empty(0, np.int64)
+    for row in np.argsort(-near_scores, kind="stable"):
+        rivals = roi.containment(near[row], whole) > _ONE_BODY
+        known = (roi.overlap(near[row], whole) > _AGREE).any()
+        twice = (roi.overlap(near[row], near[added]) > options.min_overlap).any()
+        if not known and not twice and near_scores[row] > scores[rivals].max(initial=0):
+            stays &= ~rivals
+            added = np.append(added, row)
+    rois = np.concatenate([whole[stays], near[added]])
+    return rois[np.argsort(-np.concatenate([scores[stays], near_scores[added]]), kind="stable")]
+
+
 def associate(tracks: Tracks, detected: Rois, options: Options) -> Tracks:
     """Merge followed and detected regions [D,4]: of regions that overlap the later one stays; detections come last.
 
     A detection inherits the id of the followed region it replaces (the one it overlaps most), else it gets a new one.
+    Followed regions that have met keep the older id: the younger one was a poor detection of the same person, most
+    likely, and a person's name must not end with it.
     What stays is cut to ``max_poses``, people not detected now first, then by the detector's confidence.
     """
     rois = np.concatenate([tracks.rois, detected])
@@ -128,9 +181,10 @@ def associate(tracks: Tracks, detected: Rois, options: Options) -> Tracks:
     for row in range(len(rois)):
         shared = roi.overlap(rois[row], rois[kept])
         same = shared > options.min_overlap
-        known = kept[same & (ids[kept] != _NEW)]
-        if ids[row] == _NEW and len(known):
-            ids[row] = ids[known[np.argmax(shared[same & (ids[kept] != _NEW)])]]
+        known = same & (ids[kept] != _NEW)
+        if known.any():
+            met = ids[kept[known]]
+            ids[row] = met[np.argmax(shared[known])] if ids[row] == _NEW else min(ids[row], met.min())
         kept = np.append(kept[~same], row)
     kept = kept[: options.max_poses]
     new = kept[ids[kept] == _NEW]
@@ -185,9 +239,9 @@ async def estimate(
         height, width = frame.shape[:2]
         detected = NO_ROIS
         if wants_detection(tracks, index, options):
-            detected = roi.from_detections(await models.detect(roi.letterbox(frame)), width, height)
+            detected = await detect(frame, models, wants_closer_look(tracks, index, options), options)
         tracks = associate(tracks, detected, options)
-        poses = NO_POSES
+        poses, tracks = NO_POSES, replace(tracks, lost=False)
         if len(tracks.rois):
             answer = await models.landmarks(roi.crop(frame, tracks.rois))
             poses, tracks = conclude(tracks, answer, width, height, options)
