@@ -23,6 +23,7 @@ from kinemesh_pose.domain.tracking import CropLandmarks, FramePoses, Options
 
 PLAIN_LOOP = Path(__file__).parents[2] / "bench" / "plain_loop.py"
 WARM_UP = 10
+AS_MEDIAPIPE = Options(detect_every=1, closer=False)
 Frames = NDArray[np.uint8]
 
 
@@ -109,7 +110,7 @@ async def test_photo_in_motion(networks: Networks, tmp_path: Path) -> None:
     frames = photo_clip(tmp_path)
     theirs = await asyncio.to_thread(mediapipe, frames, tmp_path, 4)
     assert all(len(people) == 1 for people in theirs.values())
-    each_frame = [*differences(await ours(frames, networks, Options(detect_every=1)), theirs, frames)]
+    each_frame = [*differences(await ours(frames, networks, AS_MEDIAPIPE), theirs, frames)]
     assert np.mean(each_frame) < 1e-4
     assert max(each_frame) < 1e-3
     # Half a body is where regions that follow the landmarks are weakest (the hips must be guessed): MediaPipe's own two
@@ -151,7 +152,7 @@ async def test_two_people(networks: Networks, tmp_path: Path) -> None:
     theirs = await asyncio.to_thread(mediapipe, frames, tmp_path, 4)
     # Whoever the detector does not see is followed by feedback, which amplifies the last bit of a float into 0.001 to
     # 0.03 of the width; some frames therefore differ, and a presence near 0.5 may fall on either side.
-    each_frame = [*differences(await ours(frames, networks, Options(detect_every=1)), theirs, frames)]
+    each_frame = [*differences(await ours(frames, networks, AS_MEDIAPIPE), theirs, frames)]
     assert np.mean([gap for gap in each_frame if gap < 0.05]) < 0.001
     assert np.mean([gap < 0.05 for gap in each_frame]) > 0.97
     sparse = [*differences(await ours(frames, networks, Options()), theirs, frames)]

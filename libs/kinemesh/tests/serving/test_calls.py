@@ -18,6 +18,7 @@ from grpc_status import rpc_status
 from opentelemetry import trace
 
 from kinemesh import errors
+from kinemesh.embedded import free_ports
 from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
 from kinemesh.serving.channel import call, open_channel, stream
 from kinemesh.serving.health import HealthServicer
@@ -230,8 +231,29 @@ async def test_call_and_stream_rebuild_errors(toy: Toy, channel_to: Any) -> None
         await anext(stream(streaming, StringValue(value="refuse"), timeout_s=10))
     async with open_channel("127.0.0.1:1") as nobody_there:
         method = nobody_there.unary_unary("/x/y", StringValue.SerializeToString, StringValue.FromString)
-        with pytest.raises(errors.Unavailable, match="cannot be reached"):
-            await call(method, StringValue(value="refuse"))
+        with pytest.raises(errors.DeadlineExceeded, match="did not answer in time"):
+            await call(method, StringValue(value="refuse"), timeout_s=0.5)
+
+
+async def test_a_call_waits_for_a_service_that_restarts(toy: Toy) -> None:
+    (port,) = free_ports(1)
+    async with open_channel(f"127.0.0.1:{port}") as channel:
+        method = channel.unary_unary("/test.Toy/unary_unary", StringValue.SerializeToString, StringValue.FromString)
+        early = asyncio.create_task(call(method, StringValue(value="hello"), timeout_s=30))
+        await until_trying(channel)
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((handlers(toy),))
+        server.add_insecure_port(f"127.0.0.1:{port}")
+        await server.start()
+        assert isinstance(await early, StringValue)
+        await server.stop(None)
+
+
+async def until_trying(channel: grpc.aio.Channel) -> None:
+    """Return once the channel has found nobody."""
+    async with asyncio.timeout(30):
+        while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            await channel.wait_for_state_change(state)
 
 
 @pytest.mark.parametrize("kind", KINDS)

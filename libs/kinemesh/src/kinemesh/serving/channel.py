@@ -31,7 +31,7 @@ def open_channel(address: str, max_message_mb: int = 32) -> grpc.aio.Channel:
             ("grpc.lb_policy_name", "round_robin"),
             ("grpc.enable_retries", 1),
             ("grpc.initial_reconnect_backoff_ms", 200),
-            ("grpc.max_reconnect_backoff_ms", 2000),
+            ("grpc.max_reconnect_backoff_ms", 1000),
         ],
     )
 
@@ -43,13 +43,13 @@ async def call(
     owner: str = "",
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Response:
-    """Call a unary method.
+    """Call a unary method. While the service restarts, the call waits for it, up to the deadline.
 
     :raises kinemesh.errors.KinemeshError: the error that the server described.
     """
     with span("call " + type(request).DESCRIPTOR.full_name, SpanKind.CLIENT):
         try:
-            return await method(request, timeout=timeout_s, metadata=_metadata(owner))
+            return await method(request, timeout=timeout_s, metadata=_metadata(owner), wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from None
 
@@ -65,7 +65,7 @@ async def stream(
 
     :raises kinemesh.errors.KinemeshError: the error that the server described.
     """
-    responses = method(request, timeout=timeout_s, metadata=_metadata(owner))
+    responses = method(request, timeout=timeout_s, metadata=_metadata(owner), wait_for_ready=True)
     try:
         async for response in responses:
             yield response

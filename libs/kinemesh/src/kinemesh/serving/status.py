@@ -15,6 +15,10 @@ from kinemesh import errors
 from kinemesh.common.v1 import common_pb2
 
 DOMAIN = "kinemesh"
+_UNDESCRIBED = {
+    "UNAVAILABLE": "The service cannot be reached.",
+    "DEADLINE_EXCEEDED": "The service did not answer in time.",
+}
 _STATUS_KEY = "grpc-status-details-bin"
 # gRPC drops trailers above 8 KiB, and with them the reason.
 _LONGEST_MESSAGE = 1000
@@ -78,7 +82,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.KinemeshError:
         for key, value in trailing or ():
             if key == _STATUS_KEY and (described := _described(code, value)) is not None:
                 return described
-    message = "The service cannot be reached." if code == "UNAVAILABLE" else f"The call ended with {code}."
+    message = _UNDESCRIBED.get(code, f"The call ended with {code}.")
     return _kind(code, 0)(code, message)
 
 

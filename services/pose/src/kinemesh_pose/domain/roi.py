@@ -69,6 +69,11 @@ def from_detections(detections: NDArray[np.float32], view: NDArray[np.float64]) 
     return from_alignment_points(centre, above), found[:, 12]
 
 
+def fits(rois: Rois, view: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each of the people whose ROIs [T,4] these are is small enough to be whole in a view [4]."""
+    return np.asarray(rois[:, 2] <= _MARGIN * view[2], np.bool_)
+
+
 def overlap(roi: NDArray[np.float64], rois: Rois) -> NDArray[np.float64]:
     """Intersection over union [T] of one ROI [4] with others [T,4], all taken as if they were not rotated."""
     common = _common(roi, rois)

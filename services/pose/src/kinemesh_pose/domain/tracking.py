@@ -137,8 +137,9 @@ async def detect(frame: Image, models: Models, closer: bool, options: Options) -
     near, near_scores = [NO_ROIS], [np.empty(0)]
     for view in views[1:] if closer else ():
         found, confidence = roi.from_detections(await models.detect(roi.look(frame, view)), view)
-        near.append(found)
-        near_scores.append(confidence)
+        fits = roi.fits(found, view)
+        near.append(found[fits])
+        near_scores.append(confidence[fits])
     return reconcile(whole, scores, np.concatenate(near), np.concatenate(near_scores), options)
 
 
