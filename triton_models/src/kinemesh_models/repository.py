@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ class Accelerator:
 
 
 ACCELERATORS = {
-    "cpu": Accelerator(instances=2),
+    "cpu": Accelerator(instances=min(8, max(2, os.cpu_count() or 2))),
     "nvidia": Accelerator(instances=4),
     "amd": Accelerator(instances=4),
     "mac": Accelerator(instances=4),

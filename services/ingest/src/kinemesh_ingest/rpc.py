@@ -255,7 +255,7 @@ def check_parameters(parameters: parameters_pb2.JobParameters) -> str:
     name = parameters.WhichOneof("pipeline")
     if name not in PIPELINES:
         raise errors.InvalidArgument(
-            "UNKNOWN_PIPELINE", f"The pipeline must be one of: {', '.join(PIPELINES)}.", field="parameters"
+            "UNKNOWN_PIPELINE", f"The pipelines of this version are: {', '.join(PIPELINES)}.", field="pipeline"
         )
     _check_pose(parameters.pose)
     return str(name)

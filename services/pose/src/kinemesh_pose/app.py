@@ -32,9 +32,9 @@ async def app(settings: PoseSettings) -> AsyncIterator[Service]:
         models = TritonModels(triton)
         worker = Worker(store, models, settings.estimation)
         stages = (
-            ("pose", worker.pose, settings.work.pose),
-            ("stitch", worker.stitch, settings.work.stitch),
-            ("movement", worker.movement, settings.work.movement),
+            ("pose", worker.pose, settings.slots.pose),
+            ("stitch", worker.stitch, settings.slots.stitch),
+            ("movement", worker.movement, settings.slots.movement),
         )
 
         async def work_on_stages(stop: asyncio.Event) -> None:

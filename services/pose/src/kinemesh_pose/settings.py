@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pydantic import Field
 
 from kinemesh.inference.settings import TritonSettings
@@ -19,10 +21,10 @@ class EstimationSettings(Group):
     max_pixels: int = Field(default=8192 * 4320, ge=1, description="of a picture in a request")
 
 
-class WorkSettings(Group):
+class SlotSettings(Group):
     """How many tasks are taken at once."""
 
-    pose: int = Field(default=2, ge=1, le=64)
+    pose: int = Field(default_factory=lambda: max(2, os.cpu_count() or 2), ge=1, le=64)
     stitch: int = Field(default=1, ge=1, le=16)
     movement: int = Field(default=1, ge=1, le=16)
 
@@ -33,4 +35,4 @@ class PoseSettings(ServiceSettings):
     s3: S3Settings = S3Settings()
     triton: TritonSettings = TritonSettings()
     estimation: EstimationSettings = EstimationSettings()
-    work: WorkSettings = WorkSettings()
+    slots: SlotSettings = SlotSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,9 @@ class EncoderSettings(Group):
 class WorkSettings(Group):
     """How much is done at once, and where."""
 
-    render_slots: int = Field(default=2, ge=1, le=64, description="segments at once")
+    render_slots: int = Field(
+        default_factory=lambda: max(2, os.cpu_count() or 2), ge=1, le=64, description="segments at once"
+    )
     finalize_slots: int = Field(default=1, ge=1, le=16, description="videos joined at once")
     decoder_threads: int = Field(default=1, ge=1, le=16)
     scratch_dir: Path | None = Field(default=None, description="for temporary files; the system's place if unset")

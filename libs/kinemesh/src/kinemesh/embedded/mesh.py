@@ -146,6 +146,8 @@ class Mesh:
                     restarts=config.restarts,
                 )
             )
+            # Whoever works with models is stopped before they are unloaded.
+            after = (*after, servers[-1].name)
         return (*servers, *(self._service(name, after) for name in config.services))
 
     def _service(self, name: str, after: tuple[str, ...]) -> ServerSpec:

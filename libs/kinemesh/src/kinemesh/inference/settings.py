@@ -19,4 +19,4 @@ class TritonSettings(BaseModel):
     timeout_s: float = Field(
         default=30.0, gt=0, description="deadline of one inference, waiting in Triton's queue included"
     )
-    max_in_flight: int = Field(default=4, ge=1, le=256, description="requests at once; as many regions are held")
+    max_in_flight: int = Field(default=8, ge=1, le=256, description="requests at once; as many regions are held")

@@ -127,8 +127,9 @@ def job_parameters(pipeline: str, values: dict[str, Any]) -> parameters_pb2.JobP
     parameters = parameters_pb2.JobParameters()
     names = [field.name for field in parameters.DESCRIPTOR.fields]
     if pipeline not in names:
-        known = ", ".join(names)
-        raise InvalidArgument("UNKNOWN_PIPELINE", f"The pipeline must be one of: {known}.", field="pipeline")
+        raise InvalidArgument(
+            "UNKNOWN_PIPELINE", "There is no such pipeline; /api/v1/pipelines lists them.", field="pipeline"
+        )
     chosen = getattr(parameters, pipeline)
     chosen.SetInParent()
     from_json(chosen, values, "parameters")

@@ -109,6 +109,8 @@ def movement_metrics(person: PersonTrack, options: MovementOptions | None = None
     change = signals.velocity(uniform.values)
     first_joint = angles.shape[1] + 2
     smooth_angles, angle_speed = uniform.values[:, : angles.shape[1]], change[:, : angles.shape[1]]
+    # A filter may swing beyond what was seen, and so beyond what a joint can do.
+    smooth_angles = _within(smooth_angles, angles)
     com_path, com_velocity = (part[:, angles.shape[1] : first_joint] for part in (uniform.values, change))
     joint_velocity = change[:, first_joint:].reshape(len(change), len(body.JOINTS), 3)
     joint_speed = np.linalg.norm(joint_velocity, axis=2)
@@ -152,6 +154,15 @@ def movement_metrics(person: PersonTrack, options: MovementOptions | None = None
         "activity": _moving(activity, presence["clip_s"], options),
     }
     return MovementReport(table, _jsonable(summary))
+
+
+def _within(smooth: Floats, seen: Floats) -> Floats:
+    """``smooth`` [G, C], held between the least and the most of ``seen`` [F, C], column by column."""
+    known = ~np.isnan(seen)
+    least = np.min(seen, axis=0, initial=np.inf, where=known)
+    most = np.max(seen, axis=0, initial=-np.inf, where=known)
+    held: Floats = np.clip(smooth, least, most)
+    return held
 
 
 def _check(person: PersonTrack) -> None:
