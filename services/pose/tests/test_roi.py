@@ -57,6 +57,12 @@ def test_closer_views_cover_the_frame_and_overlap(width: int, height: int, close
         assert (shared >= 0.2 * side - 1e-9).all()
 
 
+def test_who_is_larger_than_a_view_does_not_fit() -> None:
+    _, near, _ = roi.views(WIDTH, HEIGHT)
+    people = np.array([[100.0, 100, 450, 0], [100, 100, 451, 0]])  # with a quarter of margin around 360 px
+    assert roi.fits(people, near).tolist() == [True, False]
+
+
 @given(rois, st.lists(st.tuples(st.floats(-50, 300), st.floats(-50, 300)), min_size=1, max_size=5))
 def test_projection_inverts_the_crop(region: roi.Rois, points: list[tuple[float, float]]) -> None:
     x, y, side, rotation = region[0]
