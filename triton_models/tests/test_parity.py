@@ -138,7 +138,7 @@ async def test_one_person_whole_and_in_segments(networks: Networks, tmp_path: Pa
     theirs = await asyncio.to_thread(mediapipe, frames, tmp_path, 4)
     whole = await ours(frames, networks, Options())
     assert np.mean([*differences(whole, theirs, frames)]) < 0.001
-    for start in (61, 202, 433):
+    for start in (61, 202, 308, 433):
         segment = await ours(frames[: start + 60], networks, Options(), first=start - WARM_UP)
         kept = {index: poses for index, poses in segment.items() if index >= start}
         assert np.mean([*differences(kept, theirs, frames)]) < 0.004
@@ -155,6 +155,11 @@ async def test_two_people(networks: Networks, tmp_path: Path) -> None:
     each_frame = [*differences(await ours(frames, networks, AS_MEDIAPIPE), theirs, frames)]
     assert np.mean([gap for gap in each_frame if gap < 0.05]) < 0.001
     assert np.mean([gap < 0.05 for gap in each_frame]) > 0.97
-    sparse = [*differences(await ours(frames, networks, Options()), theirs, frames)]
+    sparse = [*differences(await ours(frames, networks, Options(detect_every=4, closer=False)), theirs, frames)]
     assert np.mean([gap for gap in sparse if gap < 0.05]) < 0.004
     assert np.mean([gap < 0.05 for gap in sparse]) > 0.85
+    # Looking closer, we place people elsewhere than MediaPipe where its detector errs: half a body too low, twice too
+    # large. So the typical frame agrees, and the rest must not.
+    closer = [*differences(await ours(frames, networks, Options()), theirs, frames)]
+    assert np.median(closer) < 0.004
+    assert np.mean([gap < 0.05 for gap in closer]) > 0.9
