@@ -5,9 +5,10 @@
     make bench-pose VIDEO=run.mp4 OUT=out/bench
     make bench
 
-The mesh is ready before its clock starts; its time is that from the upload to the finished MP4. The loop
-(``plain_loop.py``) uses the same networks and looks for as many people; its time leaves out the start of the process.
-A round is a fresh mesh, then the loop; figures are medians over the rounds. Writes ``OUT/pose.json``::
+The mesh is ready and has done one small job before its clock starts, as a mesh that stays has; its time is that from
+the upload to the finished MP4. The loop (``plain_loop.py``) uses the same networks and looks for as many people; its
+time leaves out the start of the process and the loading of the networks. A round is a fresh mesh, then the loop;
+figures are medians over the rounds. Writes ``OUT/pose.json``::
 
     mesh_fps, loop_fps, ratio   frames per second, and how many times as fast the mesh is
     stages                      seconds that each stage adds
@@ -56,12 +57,14 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         video = choose_video(arguments.video, Path(folder))
+        warm_up = Path(folder) / "warm_up.mp4"
+        asyncio.run(make_clip(warm_up))
         bundle = Path(folder) / "pose_landmarker.task"
         python = str(find_models("default").python)
         subprocess.run([python, "-m", "kinemesh_models", "bundle", "--out", str(bundle)], check=True, timeout=300)
         rounds = []
         for number in range(arguments.rounds):
-            mesh = asyncio.run(run_mesh(video, arguments.out, arguments.max_persons))
+            mesh = asyncio.run(run_mesh(video, warm_up, arguments.out, arguments.max_persons))
             loop = run_loop(python, video, bundle, arguments.out, arguments.max_persons)
             rounds.append({"mesh": mesh, "loop": loop})
             print(f"round {number + 1}: mesh {mesh['fps']:.1f}, loop {loop['fps']:.1f} frames/s", flush=True)
@@ -84,13 +87,16 @@ def choose_video(named: str, folder: Path) -> Path:
     return made
 
 
-async def run_mesh(video: Path, out: Path, max_persons: int) -> dict[str, Any]:
+async def run_mesh(video: Path, warm_up: Path, out: Path, max_persons: int) -> dict[str, Any]:
     """One job on a fresh mesh."""
     async with temporary_mesh("default") as mesh:
         await mesh.start()
         async with KinemeshClient(mesh.http_url) as client:
             pipelines = (await client.list_pipelines()).items
             times = StageTimes(next(pipeline.stages for pipeline in pipelines if pipeline.name == "pose"))
+            first = await client.create_job("pose", (await client.upload(warm_up)).asset_id, {})
+            async for _ in client.watch(first.job_id):
+                pass
             started = time.perf_counter()
             asset = await client.upload(video)
             uploaded = time.perf_counter()

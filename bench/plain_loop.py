@@ -48,13 +48,13 @@ def main() -> None:
         running_mode=vision.RunningMode.VIDEO,
         num_poses=arguments.num_poses,
     )
-    started = time.perf_counter()
     with vision.PoseLandmarker.create_from_options(options) as landmarker:
+        started = time.perf_counter()
         if arguments.raw:
             frames, rows = estimate_piped(landmarker, arguments.raw)
         else:
             frames, rows = annotate(landmarker, arguments.video, arguments.out / "plain_loop.mp4")
-    seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started
     save(arguments.out / "plain_loop.npz", rows)
     print(json.dumps({"frames": frames, "poses": len(rows), "seconds": seconds, "fps": frames / seconds}))
 

@@ -16,15 +16,14 @@ from kinemesh.bus.consume import consume
 from kinemesh.bus.tasks import Handle, TaskContext, bury
 from kinemesh.bus.topology import CONDUCTOR, TASKS, UNDERTAKER, progress_subject
 from kinemesh.media.index import FrameIndex, build_index
-from kinemesh.media.probe import probe
-from kinemesh.media.types import Limits, VideoInfo
+from kinemesh.media.types import Limits
 from kinemesh.pipelining import in_thread
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.domain.planning import plan_segments
-from kinemesh_ingest.messages import to_segment, to_video
+from kinemesh_ingest.messages import to_segment
 from kinemesh_ingest.settings import ConductorSettings
 
 _QUEUE = "ingest"
@@ -38,13 +37,11 @@ def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limit
     async def split(task: task_pb2.Task, _context: TaskContext) -> task_pb2.TaskDone:
         asset_id = next(source.asset_id for source in task.inputs if source.camera == task.camera)
 
-        def demux() -> tuple[VideoInfo, FrameIndex]:
+        def demux() -> FrameIndex:
             with store.open_range(keys.asset_source(asset_id)) as source:
-                info = probe(source, limits)
-                source.seek(0)
-                return info, build_index(source, limits)
+                return build_index(source, limits)
 
-        info, index = await in_thread(demux)
+        index = await in_thread(demux)
         await store.put_bytes(keys.asset_index(asset_id), index.to_bytes())
         segments = plan_segments(
             task.camera,
@@ -56,7 +53,6 @@ def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limit
         )
         return task_pb2.TaskDone(
             frames=len(index.pts),
-            video=to_video(info),
             segments=[to_segment(segment) for segment in segments],
         )
 

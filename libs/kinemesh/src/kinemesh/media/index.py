@@ -26,7 +26,7 @@ from kinemesh.media.source import BinaryFile, Source, open_bytes
 from kinemesh.media.types import DEFAULT_LIMITS, Limits, Orientation
 
 _MAGIC = b"KMFI\x01\n"
-_TRIAL_PACKETS = 32
+_TRIAL_PACKETS = 16
 
 # In these, one packet is one frame. Elsewhere packets may hold hidden frames (VP8), several or none (MPEG-4 in AVI).
 _ONE_FRAME_PER_PACKET = frozenset(["h264", "hevc", "vp9", "libvpx-vp9", "av1", "libdav1d", "mjpeg", "prores"])

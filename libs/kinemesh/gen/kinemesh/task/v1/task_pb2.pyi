@@ -8,7 +8,6 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
-from kinemesh.asset.v1 import asset_pb2 as _asset_pb2
 from kinemesh.common.v1 import common_pb2 as _common_pb2
 from kinemesh.job.v1 import job_pb2 as _job_pb2
 from kinemesh.job.v1 import parameters_pb2 as _parameters_pb2
@@ -170,7 +169,6 @@ class TaskDone(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SEGMENTS_FIELD_NUMBER: _builtins.int
-    VIDEO_FIELD_NUMBER: _builtins.int
     FRAMES_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
@@ -179,10 +177,6 @@ class TaskDone(_message.Message):
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
         """Segments, from the stage split."""
-
-    @_builtins.property
-    def video(self) -> _asset_pb2.Video:
-        """What the probe found, from the stage split."""
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.JobOutput]:
@@ -196,14 +190,13 @@ class TaskDone(_message.Message):
         self,
         *,
         segments: _abc.Iterable[Global___Segment] | None = ...,
-        video: _asset_pb2.Video | None = ...,
         frames: _builtins.int = ...,
         outputs: _abc.Iterable[_job_pb2.JobOutput] | None = ...,
         summary: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary", "video", b"video"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "outputs", b"outputs", "segments", b"segments", "summary", b"summary", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "outputs", b"outputs", "segments", b"segments", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
