@@ -18,8 +18,8 @@ def reuse_freed_frames() -> None:
     """Let the C library keep freed memory for the next frame, instead of giving it back and asking for it again.
 
     A frame of video is several megabytes, which glibc maps anew each time by default; touching fresh pages costs more
-    than converting the frame does (4.5 instead of 6.5 ms to decode one of 1768×994). One arena serves all threads, or each
-    would keep frames of its own. Without glibc nothing happens.
+    than converting the frame does (4.5 instead of 6.5 ms to decode one of 1768×994). One arena serves all threads, or
+    each would keep frames of its own. Without glibc nothing happens.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
