@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kinemesh_pose.domain import roi, tracking
-from kinemesh_pose.domain.tracking import NO_TRACKS, CropLandmarks, FramePoses, Options
+from kinemesh_pose.domain.tracking import NO_TRACKS, CropLandmarks, FramePoses, Options, second_bodies
 
 WIDTH = HEIGHT = 448
 DETECTOR_SCALE = WIDTH / roi.DETECTOR_SIZE
@@ -251,3 +251,14 @@ def test_the_detectors_view_is_kept_up_until_it_is_due_again() -> None:
         _, tracks = tracking.conclude(tracks, still(1, shift=12.8), WIDTH, HEIGHT, options)
         xs.append(tracks.rois[0, 0])
     assert xs == pytest.approx([100, 100, 105, 110], abs=1e-4)
+
+
+def test_of_people_with_one_head_the_oldest_stays() -> None:
+    head = np.random.default_rng(1).random((11, 2)) * 20
+    heads = np.stack([head + 1, head, head + 200, head + 9, head + 0.5])
+    ids = np.array([4, 2, 1, 3, 0], np.int32)
+    everyone = np.ones(5, np.bool_)
+    assert second_bodies(heads, ids, everyone).tolist() == [True, True, False, False, False]
+    without_oldest = np.array([True, True, True, True, False])
+    assert second_bodies(heads, ids, without_oldest).tolist() == [True, False, False, False, False]
+    assert second_bodies(heads[:0], ids[:0], everyone[:0]).tolist() == []

@@ -28,8 +28,10 @@ from kinemesh_pose.domain.roi import NO_ROIS, Image, Rois
 
 POSE_LANDMARKS = 33
 _ALIGNMENT = slice(33, 35)  # the auxiliary landmarks that give the next frame's region
+_HEAD = slice(0, 11)
 _NEW = -1
 _AGREE = 0.8  # intersection over union above which two views place a person alike
+_ONE_HEAD = 0.5  # mean distance of two heads' landmarks, in their spread, below which they are one head
 _ONE_BODY = 0.5  # of the smaller region, above which two views may have seen one person differently
 
 
@@ -205,9 +207,15 @@ def conclude(
 ) -> tuple[FramePoses, Tracks]:
     """The frame's poses from the network's answer for the regions of ``tracks``, and the state for the next frame.
 
-    Regions without a person are dropped; the others move to where their person is now.
+    Regions without a person are dropped; the others move to where their person is now. Closer views can begin a second
+    region on a body that is followed already, with another idea of its trunk: of regions that show one head the oldest
+    stays.
     """
     present = answer.score >= options.min_presence
+    lost = not present.all()
+    if options.closer:
+        everyone = roi.project(answer.landmarks, tracks.rois, width, height)
+        present &= ~second_bodies(everyone[:, _HEAD, :2] * np.array([width, height]), tracks.ids, present)
     rois, ids, ages = tracks.rois[present], tracks.ids[present], tracks.ages[present]
     landmarks = roi.project(answer.landmarks[present], rois, width, height)
     poses = FramePoses(
@@ -223,7 +231,22 @@ def conclude(
     # Kept up only until the detector is due: it feeds on itself and would carry the region away.
     fresh = (ages + 1 < options.detect_every)[:, None]
     moved = roi.displace(aligned, np.where(fresh, biases, 0.0))
-    return poses, Tracks(moved, ids, ages + np.int32(1), biases, tracks.next_id, lost=not present.all())
+    return poses, Tracks(moved, ids, ages + np.int32(1), biases, tracks.next_id, lost=lost)
+
+
+def second_bodies(heads: NDArray[np.floating], ids: NDArray[np.int32], present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which people [P] have the head of somebody older.
+
+    :param heads: [P,11,2] landmarks of the heads, in pixels.
+    :param ids: [P]; the lower is the older.
+    :param present: [P] whether there is a person at all; others are neither compared nor marked.
+    """
+    spread = np.linalg.norm(heads - heads.mean(axis=1, keepdims=True), axis=2).mean(axis=1)
+    apart = np.linalg.norm(heads[:, None] - heads[None, :], axis=3).mean(axis=2)
+    same = apart < _ONE_HEAD * np.minimum(spread[:, None], spread[None, :])
+    older = ids[None, :] < ids[:, None]
+    second: NDArray[np.bool_] = (same & older & present[None, :]).any(axis=1) & present
+    return second
 
 
 async def estimate(
