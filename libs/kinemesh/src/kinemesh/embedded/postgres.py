@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from kinemesh.embedded.checks import Check
-from kinemesh.embedded.process import ServerSpec
+from kinemesh.embedded.process import ServerSpec, as_user
 from kinemesh.errors import FailedPrecondition
 
 SUPERUSER = "kinemesh"
@@ -122,15 +122,12 @@ def _init(folder: Path, binaries: Path, user: str | None, durable: bool) -> None
         *(() if durable else ("--no-sync",)),
     ]
     result = subprocess.run(  # noqa: S603 - a program of ours
-        command,
+        as_user(user, command),
         check=False,
         capture_output=True,
         text=True,
         timeout=60,
         cwd="/",
-        user=user,
-        group=None if user is None else pwd.getpwnam(user).pw_gid,
-        extra_groups=None if user is None else (),
     )
     if result.returncode != 0:
         raise FailedPrecondition("DATABASE_INIT_FAILED", f"initdb failed: {result.stderr.strip()[-500:]}")

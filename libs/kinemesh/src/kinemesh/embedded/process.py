@@ -6,14 +6,14 @@ import asyncio
 import os
 import pwd
 import signal
+import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from kinemesh.errors import Unavailable
 
@@ -138,13 +138,12 @@ class Process:
         _rotate(spec.log)
         with spec.log.open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
-                *spec.argv,
+                *as_user(spec.user, spec.argv),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=spec.cwd,
                 env={**os.environ, **_THREAD_CAPS, **spec.env, **self._tag},
-                **_identity(spec.user),
                 # A group of its own: Ctrl-C in the terminal reaches only us, and we stop them in order.
                 start_new_session=True,
             )
@@ -232,8 +231,22 @@ async def _to_its_end(prepare: Callable[[], None]) -> None:
         raise
 
 
-def _identity(user: str | None) -> dict[str, Any]:
-    return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": ()}
+def as_user(user: str | None, argv: Sequence[str]) -> tuple[str, ...]:
+    """The command that runs ``argv`` as another user, or as ours if None.
+
+    A program of its own changes the user: were it to happen between fork and exec, Python would have to fork in
+    earnest, and gRPC's threads do not survive that.
+    """
+    if user is None:
+        return tuple(argv)
+    entry = pwd.getpwnam(user)
+    return (sys.executable, "-I", "-S", "-c", _BECOME, str(entry.pw_uid), str(entry.pw_gid), *argv)
+
+
+_BECOME = (
+    "import os, sys; uid, gid, *argv = sys.argv[1:]; "
+    "os.setgroups([]); os.setgid(int(gid)); os.setuid(int(uid)); os.execv(argv[0], argv)"
+)
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
