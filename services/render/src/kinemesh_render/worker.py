@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from kinemesh.bus.inputs import asset_of, result_key, segments_of
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Cancelled, Internal
 from kinemesh.job.v1 import job_pb2
@@ -29,7 +30,7 @@ from kinemesh_render.domain.scene import PoseTable, scene_of
 from kinemesh_render.domain.sheet import cell_of, chosen_frames, compose
 from kinemesh_render.domain.style import Style
 from kinemesh_render.faces import FaceFinder
-from kinemesh_render.messages import asset_of, pose_parameters, result_key, segments_of, to_style
+from kinemesh_render.messages import pose_parameters, to_style
 from kinemesh_render.settings import EncoderSettings, WorkSettings
 
 VIDEO = "annotated.mp4"
