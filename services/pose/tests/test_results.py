@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from kinemesh.media import FrameIndex, Orientation
+from kinemesh.media import ColorMatrix, FrameIndex, Orientation
 from kinemesh.results.poses import PoseRows, empty_rows
 from kinemesh_pose.messages import frame_results
 from kinemesh_pose.results import to_documents
@@ -21,7 +21,7 @@ FRAMES = 30
 def index_of(frames: int) -> FrameIndex:
     pts = np.arange(frames, dtype=np.int64)
     first = np.zeros(1, np.int64)
-    return FrameIndex(0, Fraction(1, 30), pts, frames, first, first, 200, 100, Orientation())
+    return FrameIndex(0, Fraction(1, 30), pts, frames, first, first, 200, 100, Orientation(), ColorMatrix.BT709)
 
 
 def rows_of(persons: list[int]) -> PoseRows:

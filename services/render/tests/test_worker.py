@@ -20,12 +20,14 @@ from kinemesh.bus.events import job_event, publish_event
 from kinemesh.bus.tasks import TaskContext, work
 from kinemesh.bus.topology import outcome_subject, task_subject
 from kinemesh.event.v1 import event_pb2
+from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.job.v1.parameters_pb2 import OverlayStyle
 from kinemesh.media import build_index, decode, probe
 from kinemesh.media.synthetic import read_number
 from kinemesh.results.poses import PoseRows, concatenate, empty_rows
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
+from kinemesh_render.domain.canvas import on_rgb
 from kinemesh_render.faces import FaceFinder
 from kinemesh_render.settings import EncoderSettings, WorkSettings
 from kinemesh_render.worker import Worker
@@ -102,6 +104,19 @@ async def test_people_are_drawn_where_they_are_and_nobody_elsewhere(
     for number, (drawn, original) in enumerate(zip(await pictures(s3_store, job), originals, strict=True)):
         changed = int((np.abs(drawn.astype(int) - original)[:40].max(axis=2) > 100).sum())
         assert changed > 50 if 40 // 3 <= number < 80 // 3 else changed < 5, (number, changed)
+
+
+async def test_what_is_not_drawn_on_keeps_its_colours(
+    bus: Bus, s3_store: ObjectStore, make_job: MakeJob, scratch: Path
+) -> None:
+    """Frames are drawn on as they were decoded: nothing but the encoder's rounding changes them."""
+    async with TritonClient(TritonSettings()) as triton:
+        worker = Worker(s3_store, FaceFinder(triton, "none"), EncoderSettings(crf=0), WorkSettings(scratch_dir=scratch))
+        job = await make_job("colours", cuts=[0], pts=STEADY[:6], images=noise(6), poses=empty_rows())
+        await render_all(worker, bus, job)
+    originals = [frame.image for frame in decode(job.clip, job.index)]
+    for drawn, original in zip(await pictures(s3_store, job), originals, strict=True):
+        np.testing.assert_array_equal(drawn, original)
 
 
 async def test_segment_borders_do_not_show(worker: Worker, bus: Bus, s3_store: ObjectStore, make_job: MakeJob) -> None:
@@ -229,7 +244,7 @@ async def test_faces_are_blurred_on_both_sides_and_across_borders(
     job = await make_job("faces", cuts=[0, 5, 7], pts=STEADY[:12], images=noise(12), poses=empty_rows())
     await render_all(worker, bus, job, blur_faces=True, style=OverlayStyle(side_by_side=True))
     original = next(decode(job.clip, job.index, 0, 1)).image
-    (boxes,) = await faces.find([original])
+    (boxes,) = await faces.find([on_rgb(original)])
     assert len(boxes) >= 2
     for picture in await pictures(s3_store, job):
         for left in (0, 384):

@@ -151,18 +151,26 @@ def test_any_time_base_is_kept(tmp_path: Path, time_base: Fraction) -> None:
     assert np.abs(media.read_times(tmp_path / "out.mp4") - expected).max() <= MILLISECOND
 
 
-def test_planar_images_are_taken_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("matrix", "tag"), [(media.ColorMatrix.BT601, 6), (media.ColorMatrix.BT709, 1)])
+def test_nv12_images_are_taken_as_they_are(tmp_path: Path, matrix: media.ColorMatrix, tag: int) -> None:
     planes = np.full((96, 64), 128, np.uint8)
     planes[:64] = 81
+    planes[64:, ::2] = 90
     with media.H264Writer(
-        tmp_path / "a.nut", width=64, height=64, time_base=Fraction(1, 25), pixel_format="yuv420p", crf=1
+        tmp_path / "a.nut",
+        width=64,
+        height=64,
+        time_base=Fraction(1, 25),
+        pixel_format="nv12",
+        color_matrix=matrix,
+        crf=1,
     ) as writer:
         writer.write(planes, 0)
     media.concatenate([tmp_path / "a.nut"], tmp_path / "a.mp4", time_base=Fraction(1, 25))
     with av.open(os.fspath(tmp_path / "a.mp4")) as container:
         frame = next(container.decode(video=0))
-    assert np.abs(frame.to_ndarray().astype(int) - planes).max() <= 2
-    assert frame.colorspace == 6
+    assert np.abs(frame.to_ndarray(format="nv12").astype(int) - planes).max() <= 2
+    assert frame.colorspace == tag
 
 
 def test_parts_that_do_not_fit_are_refused(clips: Path, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from kinemesh.errors import FailedPrecondition
 from kinemesh.inference import TritonClient
-from kinemesh_render.domain.drawing import Image
-from kinemesh_render.domain.faces import Boxes, View, letterbox, unletterbox, views
+from kinemesh_render.domain.canvas import Canvas, Rectangle
+from kinemesh_render.domain.faces import Boxes, letterbox, unletterbox, views
 
 _BATCH = 8
 
@@ -24,19 +24,18 @@ class FaceFinder:
         self._model = model
         self._size: int | None = None
 
-    async def find(self, images: Sequence[Image]) -> list[Boxes]:
+    async def find(self, pictures: Sequence[Canvas]) -> list[Boxes]:
         """The faces of each picture, as boxes in its pixels.
 
-        :param images: uint8 [height, width, 3], RGB.
         :raises Unavailable: MODEL_UNAVAILABLE.
         :raises NotFound: MODEL_NOT_FOUND.
         """
         size = self._size = self._size or await self._input_size()
-        seen = [(number, view) for number, image in enumerate(images) for view in views(image.shape[1], image.shape[0])]
-        found: list[list[Boxes]] = [[np.empty((0, 4))] for _ in images]
+        seen = [(number, view) for number, it in enumerate(pictures) for view in views(it.width, it.height)]
+        found: list[list[Boxes]] = [[np.empty((0, 4))] for _ in pictures]
         for start in range(0, len(seen), _BATCH):
             batch = seen[start : start + _BATCH]
-            squares = await asyncio.to_thread(_squares, images, batch, size)
+            squares = await asyncio.to_thread(_squares, pictures, batch, size)
             answer = await self._triton.infer(self._model, {"image": squares}, ["faces"])
             for (number, (x, y, width, height)), faces in zip(batch, answer["faces"], strict=True):
                 found[number].append(unletterbox(faces, width, height, size) + np.array([x, y, x, y]))
@@ -52,7 +51,5 @@ class FaceFinder:
         return shape[1]
 
 
-def _squares(images: Sequence[Image], seen: Sequence[tuple[int, View]], size: int) -> NDArray[np.uint8]:
-    return np.stack(
-        [letterbox(images[number][y : y + height, x : x + width], size) for number, (x, y, width, height) in seen]
-    )
+def _squares(pictures: Sequence[Canvas], seen: Sequence[tuple[int, Rectangle]], size: int) -> NDArray[np.uint8]:
+    return np.stack([letterbox(pictures[number], view, size) for number, view in seen])

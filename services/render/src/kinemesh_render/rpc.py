@@ -15,7 +15,8 @@ from kinemesh.errors import InvalidArgument, TooLarge
 from kinemesh.media.picture import decode_picture, encode_picture
 from kinemesh.pose.v1 import pose_pb2
 from kinemesh.render.v1 import render_pb2, render_pb2_grpc
-from kinemesh_render.domain.drawing import Image, beside, draw_scene
+from kinemesh_render.domain.canvas import Image, on_rgb
+from kinemesh_render.domain.drawing import beside, draw_scene
 from kinemesh_render.domain.faces import heads, hide
 from kinemesh_render.domain.scene import Area, Body, Scene, Thing, Trail
 from kinemesh_render.domain.skeleton import COUNT
@@ -56,8 +57,9 @@ class RenderServicer(render_pb2_grpc.RenderServiceServicer):
         image = await asyncio.to_thread(decode_picture, request.frame.data, self._limits.max_pixels)
         scene = _scene(request, image.shape[1], image.shape[0])
         if request.blur_faces:
-            (found,) = await self._faces.find([image])
-            hide(image, np.concatenate([found, heads(scene.bodies)]))
+            picture = on_rgb(image)
+            (found,) = await self._faces.find([picture])
+            hide(picture, np.concatenate([found, heads(scene.bodies)]))
         data, width, height = await asyncio.to_thread(
             _draw, image, scene, style, extension, request.quality or _DEFAULT_QUALITY
         )
@@ -78,7 +80,7 @@ def _format(request: render_pb2.RenderFrameRequest) -> tuple[str, str]:
 def _draw(image: Image, scene: Scene, style: Style, extension: str, quality: int) -> tuple[bytes, int, int]:
     width = image.shape[1]
     picture = beside(image, image) if style.side_by_side else image
-    draw_scene(picture[:, -width:], scene, style)
+    draw_scene(on_rgb(picture[:, -width:]), scene, style)
     return encode_picture(picture, extension, quality), picture.shape[1], picture.shape[0]
 
 

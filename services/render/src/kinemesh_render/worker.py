@@ -17,15 +17,16 @@ from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Cancelled, Internal
 from kinemesh.job.v1 import job_pb2
 from kinemesh.media import Frame, FrameIndex, H264Writer, concatenate, decode
+from kinemesh.media.nv12 import even_size
 from kinemesh.media.picture import encode_picture
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.results.poses import concatenate as concatenate_rows
 from kinemesh.results.poses import rows_from_parquet
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
-from kinemesh_render.domain.drawing import Image, beside, draw_scene
+from kinemesh_render.domain.canvas import Image, on_nv12
+from kinemesh_render.domain.drawing import beside, draw_scene
 from kinemesh_render.domain.faces import CARRIED_FRAMES, DETECTED_EVERY, Boxes, Carrier, heads, hide
-from kinemesh_render.domain.planes import even_size, to_planes
 from kinemesh_render.domain.scene import PoseTable, scene_of
 from kinemesh_render.domain.sheet import cell_of, chosen_frames, compose
 from kinemesh_render.domain.style import Style
@@ -37,9 +38,6 @@ VIDEO = "annotated.mp4"
 SHEET = "contact_sheet.jpg"
 PART_SUFFIX = "nut"
 _CELLS = "cells"
-
-Planes = tuple[Image, int]
-"""A frame as the encoder takes it, yuv420p, and its time stamp."""
 
 _SHEET_QUALITY = 88
 _NO_CELL: Image = np.empty((0, 0, 3), np.uint8)
@@ -73,16 +71,21 @@ class Worker:
         ):
             part = Path(folder) / "part"
             frames = decode(
-                cast(BinaryIO, source), index, first, segment.stop_frame, threads=self._work.decoder_threads
+                cast(BinaryIO, source),
+                index,
+                first,
+                segment.stop_frame,
+                layout="nv12",
+                threads=self._work.decoder_threads,
             )
             images = batches(cast(Generator[Frame, None, None], frames), batch_size(index.width, index.height))
             if parameters.blur_faces:
                 # Everyone whom the stage found, also those whom the job does not follow, has a face.
                 seen = await self._poses(task, "pose", first)
-                images = self._blurred(ahead(images), seen, segment.start_frame)
+                images = self._blurred(ahead(images), seen, index, segment.start_frame)
             chosen = range(segment.start_frame, segment.stop_frame)
             cells = {frame: _NO_CELL for frame in chosen_frames(index.frame_count) if frame in chosen}
-            writing = self._write(part, ahead(_annotated(ahead(images), drawn, style, cells)), index, style)
+            writing = self._write(part, ahead(_annotated(ahead(images), drawn, index, style, cells)), index, style)
             async with aclosing(writing):
                 async for done in writing:
                     await context.report(done / count)
@@ -129,7 +132,7 @@ class Worker:
                     job_pb2.JobOutput(name=SHEET, content_type="image/jpeg", size_bytes=len(sheet)),
                 ],
             )
-        width, height = even_size(*_shown_size(index, to_style(pose_parameters(task).style)))
+        width, height = _shown_size(index, to_style(pose_parameters(task).style))
         done.summary.update(
             {
                 "frame_count": frames,
@@ -165,30 +168,31 @@ class Worker:
         return await in_thread(_table, results)
 
     async def _blurred(
-        self, source: AsyncGenerator[list[Frame], None], seen: PoseTable, start: int
+        self, source: AsyncGenerator[list[Frame], None], seen: PoseTable, index: FrameIndex, start: int
     ) -> AsyncGenerator[list[Frame], None]:
         """Hide faces; frames before ``start`` are looked at and dropped."""
         carrier = Carrier()
         async with aclosing(source):
             async for batch in source:
                 looked_at = [frame for frame in batch if frame.index % DETECTED_EVERY == 0]
-                boxes = await self._faces.find([frame.image for frame in looked_at])
+                boxes = await self._faces.find([on_nv12(frame.image, index.color_matrix) for frame in looked_at])
                 found = {frame.index: faces for frame, faces in zip(looked_at, boxes, strict=True)}
-                kept = await in_thread(_hide_faces, batch, found, seen, carrier, start)
+                kept = await in_thread(_hide_faces, batch, found, seen, index, carrier, start)
                 if kept:
                     yield kept
 
     async def _write(
-        self, part: Path, source: AsyncGenerator[list[Planes], None], index: FrameIndex, style: Style
+        self, part: Path, source: AsyncGenerator[list[Frame], None], index: FrameIndex, style: Style
     ) -> AsyncGenerator[int, None]:
         """Encode the frames and yield how many are written."""
         encoder = self._encoder
-        width, height = even_size(*_shown_size(index, style))
+        width, height = _shown_size(index, style)
         writer = H264Writer(
             part,
             width=width,
             height=height,
-            pixel_format="yuv420p",
+            pixel_format="nv12",
+            color_matrix=index.color_matrix,
             time_base=index.time_base,
             frame_rate=index.frame_rate,
             preset=encoder.preset,
@@ -258,43 +262,53 @@ def _table(results: Iterable[bytes]) -> PoseTable:
 
 
 async def _annotated(
-    source: AsyncGenerator[list[Frame], None], table: PoseTable, style: Style, cells: dict[int, Image]
-) -> AsyncGenerator[list[Planes], None]:
+    source: AsyncGenerator[list[Frame], None],
+    table: PoseTable,
+    index: FrameIndex,
+    style: Style,
+    cells: dict[int, Image],
+) -> AsyncGenerator[list[Frame], None]:
     async with aclosing(source):
         async for batch in source:
-            yield await in_thread(lambda batch: [_annotate(frame, table, style, cells) for frame in batch], batch)
+            yield await in_thread(
+                lambda batch: [_annotate(frame, table, index, style, cells) for frame in batch], batch
+            )
 
 
-def _annotate(frame: Frame, table: PoseTable, style: Style, cells: dict[int, Image]) -> Planes:
+def _annotate(frame: Frame, table: PoseTable, index: FrameIndex, style: Style, cells: dict[int, Image]) -> Frame:
     """Draw a frame; where ``cells`` asks for it, put it there at the size of the contact sheet."""
-    height, width = frame.image.shape[:2]
-    scene = scene_of(table, frame.index, width, height, style.trail_sec)
+    scene = scene_of(table, frame.index, index.width, index.height, style.trail_sec)
+    width = frame.image.shape[1]
     image: Image = beside(frame.image, frame.image) if style.side_by_side else frame.image
-    draw_scene(image[:, -width:], scene, style)
+    draw_scene(on_nv12(image[:, -width:], index.color_matrix), scene, style)
     if frame.index in cells:
-        cells[frame.index] = cell_of(image)
-    return to_planes(image), frame.pts
+        cells[frame.index] = cell_of(on_nv12(image, index.color_matrix))
+    return Frame(frame.index, frame.pts, image)
 
 
 def _hide_faces(
-    batch: list[Frame], found: dict[int, Boxes], seen: PoseTable, carrier: Carrier, start: int
+    batch: list[Frame],
+    found: dict[int, Boxes],
+    seen: PoseTable,
+    index: FrameIndex,
+    carrier: Carrier,
+    start: int,
 ) -> list[Frame]:
     kept = []
     for frame in batch:
-        height, width = frame.image.shape[:2]
-        boxes = heads(scene_of(seen, frame.index, width, height, 0).bodies)
+        boxes = heads(scene_of(seen, frame.index, index.width, index.height, 0).bodies)
         if frame.index in found:
             boxes = np.concatenate([found[frame.index], boxes])
         boxes = carrier.advance(boxes)
         if frame.index >= start:
-            hide(frame.image, boxes)
+            hide(on_nv12(frame.image, index.color_matrix), boxes)
             kept.append(frame)
     return kept
 
 
-def _encode(writer: H264Writer, batch: list[Planes]) -> None:
-    for image, pts in batch:
-        writer.write(image, pts)
+def _encode(writer: H264Writer, batch: list[Frame]) -> None:
+    for frame in batch:
+        writer.write(frame.image, frame.pts)
 
 
 def _join(parts: _Parts, video: Path, original: BinaryIO, index: FrameIndex) -> int:
@@ -302,7 +316,8 @@ def _join(parts: _Parts, video: Path, original: BinaryIO, index: FrameIndex) -> 
 
 
 def _shown_size(index: FrameIndex, style: Style) -> tuple[int, int]:
-    return index.width * (2 if style.side_by_side else 1), index.height
+    width, height = even_size(index.width, index.height)
+    return width * (2 if style.side_by_side else 1), height
 
 
 def _to_bytes(cells: list[Image]) -> bytes:

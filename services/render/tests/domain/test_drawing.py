@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kinemesh_render.domain.canvas import on_rgb
 from kinemesh_render.domain.drawing import beside, draw_scene
 from kinemesh_render.domain.scene import Area, Body, Scene, Thing, Trail
 from kinemesh_render.domain.style import resolve
@@ -17,7 +18,7 @@ PLAIN = resolve(["#FF0000"], hide_labels=True)
 GREY = 128
 
 
-def canvas(width: int = 320, height: int = 360) -> Image:
+def picture(width: int = 320, height: int = 360) -> Image:
     return np.full((height, width, 3), GREY, np.uint8)
 
 
@@ -31,15 +32,15 @@ def touched(image: Image) -> NDArray[np.bool_]:
 
 
 def test_nothing_is_drawn_for_nobody() -> None:
-    image = canvas()
-    draw_scene(image, Scene(), resolve())
+    image = picture()
+    draw_scene(on_rgb(image), Scene(), resolve())
     assert not touched(image).any()
 
 
 def test_a_body_is_drawn_where_it_is(standing: Standing) -> None:
-    image = canvas()
+    image = picture()
     drawn = body(standing(), image)
-    draw_scene(image, Scene([drawn]), PLAIN)
+    draw_scene(on_rgb(image), Scene([drawn]), PLAIN)
     middle = (drawn.points[24] + drawn.points[26]) / 2  # of the right thigh, the undiluted colour
     np.testing.assert_array_equal(image[round(middle[1]), round(middle[0])], (255, 0, 0))
     ys, xs = np.nonzero(touched(image))
@@ -51,70 +52,70 @@ def test_a_body_is_drawn_where_it_is(standing: Standing) -> None:
 
 
 def test_left_and_right_differ(standing: Standing) -> None:
-    image = canvas()
+    image = picture()
     drawn = body(standing(), image)
-    draw_scene(image, Scene([drawn]), PLAIN)
+    draw_scene(on_rgb(image), Scene([drawn]), PLAIN)
     left = ((drawn.points[23] + drawn.points[25]) / 2).round().astype(int)
     right = ((drawn.points[24] + drawn.points[26]) / 2).round().astype(int)
     assert np.abs(image[left[1], left[0]].astype(int) - image[right[1], right[0]]).max() > 80
 
 
 def test_guessed_landmarks_are_not_drawn(standing: Standing) -> None:
-    sure, unsure = canvas(), canvas()
+    sure, unsure = picture(), picture()
     landmarks = standing()
-    draw_scene(sure, Scene([body(landmarks, sure)]), PLAIN)
+    draw_scene(on_rgb(sure), Scene([body(landmarks, sure)]), PLAIN)
     landmarks[[13, 15, 17, 19, 21], 3] = 0.1  # the left arm
-    draw_scene(unsure, Scene([body(landmarks, unsure)]), PLAIN)
+    draw_scene(on_rgb(unsure), Scene([body(landmarks, unsure)]), PLAIN)
     elbow = body(landmarks, sure).points[13].round().astype(int)
     assert touched(sure)[elbow[1], elbow[0]]
     assert not touched(unsure)[elbow[1], elbow[0]]
 
 
 def test_doubtful_landmarks_are_drawn_thinner(standing: Standing) -> None:
-    sure, doubtful = canvas(640, 720), canvas(640, 720)
+    sure, doubtful = picture(640, 720), picture(640, 720)
     landmarks = standing()
-    draw_scene(sure, Scene([body(landmarks, sure)]), PLAIN)
+    draw_scene(on_rgb(sure), Scene([body(landmarks, sure)]), PLAIN)
     landmarks[:, 3] = 0.45
-    draw_scene(doubtful, Scene([body(landmarks, doubtful)]), PLAIN)
+    draw_scene(on_rgb(doubtful), Scene([body(landmarks, doubtful)]), PLAIN)
     assert 0 < touched(doubtful).sum() < 0.85 * touched(sure).sum()
 
 
 def test_sizes_scale_with_the_picture(standing: Standing) -> None:
-    small, large = canvas(320, 360), canvas(1280, 1440)
-    draw_scene(small, Scene([body(standing(), small)]), PLAIN)
-    draw_scene(large, Scene([body(standing(), large)]), PLAIN)
+    small, large = picture(320, 360), picture(1280, 1440)
+    draw_scene(on_rgb(small), Scene([body(standing(), small)]), PLAIN)
+    draw_scene(on_rgb(large), Scene([body(standing(), large)]), PLAIN)
     assert touched(large).mean() == pytest.approx(touched(small).mean(), rel=0.4)
 
 
 def test_no_joints_when_the_radius_says_so(standing: Standing) -> None:
-    image = canvas()
+    image = picture()
     drawn = body(standing(), image)
-    draw_scene(image, Scene([drawn]), resolve(["#FF0000"], joint_radius=-1, hide_labels=True))
+    draw_scene(on_rgb(image), Scene([drawn]), resolve(["#FF0000"], joint_radius=-1, hide_labels=True))
     assert not (image == 255).all(axis=2).any()
 
 
 def test_trails_taper() -> None:
-    image = canvas()
+    image = picture()
     points = np.stack([np.linspace(40, 280, 60), np.full(60, 180)], axis=1).astype(np.float32)
     trail = Trail(0, points, np.linspace(1, 0, 60, dtype=np.float32))
-    draw_scene(image, Scene(trails=[trail]), resolve(["#FF0000"], 16))
+    draw_scene(on_rgb(image), Scene(trails=[trail]), resolve(["#FF0000"], 16))
     width = touched(image).sum(axis=0)
     assert 0 < width[60] < width[160] < width[270]
 
 
 def test_labels_can_be_left_out_and_stay_inside(standing: Standing) -> None:
-    labelled, bare = canvas(), canvas()
+    labelled, bare = picture(), picture()
     landmarks = standing((0.0, 0.2))  # half of it outside, the head above the upper edge
-    draw_scene(labelled, Scene([body(landmarks, labelled)]), resolve(["#FF0000"]))
-    draw_scene(bare, Scene([body(landmarks, bare)]), PLAIN)
+    draw_scene(on_rgb(labelled), Scene([body(landmarks, labelled)]), resolve(["#FF0000"]))
+    draw_scene(on_rgb(bare), Scene([body(landmarks, bare)]), PLAIN)
     assert touched(labelled).sum() > touched(bare).sum()
 
 
 def test_boxes_polygons_and_captions() -> None:
-    image = canvas()
+    image = picture()
     thing = Thing(3, np.array([100, 100, 200, 220], np.float32), "car 3")
     area = Area("grid", np.array([[20, 300], [120, 300], [120, 350]], np.float32))
-    draw_scene(image, Scene(things=[thing], areas=[area]), resolve(["#FF0000"]))
+    draw_scene(on_rgb(image), Scene(things=[thing], areas=[area]), resolve(["#FF0000"]))
     mask = touched(image)
     assert mask[160, 100]
     assert mask[160, 200]
@@ -125,30 +126,32 @@ def test_boxes_polygons_and_captions() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30])
 def test_absurd_landmarks_do_no_harm(standing: Standing, value: float) -> None:
-    image = canvas()
+    image = picture()
     landmarks = standing()
     landmarks[13, :2] = value
     landmarks[0, :2] = value
     drawn = Body(1, landmarks[:, :2] * 300, landmarks[:, 3])
-    draw_scene(image, Scene([drawn], [Trail(1, drawn.points, np.linspace(1, 0, 33, dtype=np.float32))]), resolve())
+    draw_scene(
+        on_rgb(image), Scene([drawn], [Trail(1, drawn.points, np.linspace(1, 0, 33, dtype=np.float32))]), resolve()
+    )
 
 
 def test_a_picture_of_one_pixel_can_be_drawn_on(standing: Standing) -> None:
-    image = canvas(1, 1)
-    draw_scene(image, Scene([body(standing(), image)]), resolve())
+    image = picture(1, 1)
+    draw_scene(on_rgb(image), Scene([body(standing(), image)]), resolve())
 
 
 def test_drawing_twice_gives_the_same(standing: Standing) -> None:
-    first, second = canvas(), canvas()
+    first, second = picture(), picture()
     for image in (first, second):
-        draw_scene(image, Scene([body(standing(), image, 5)]), resolve(trail_sec=1))
+        draw_scene(on_rgb(image), Scene([body(standing(), image, 5)]), resolve(trail_sec=1))
     np.testing.assert_array_equal(first, second)
 
 
 def test_beside_leaves_the_original_alone(standing: Standing) -> None:
-    picture = beside(canvas(), canvas())
-    drawn = body(standing(), canvas())
-    draw_scene(picture[:, 320:], Scene([drawn]), resolve())
-    assert picture.shape == (360, 640, 3)
-    assert not touched(picture[:, :320]).any()
-    assert touched(picture[:, 320:]).any()
+    both = beside(picture(), picture())
+    drawn = body(standing(), picture())
+    draw_scene(on_rgb(both[:, 320:]), Scene([drawn]), resolve())
+    assert both.shape == (360, 640, 3)
+    assert not touched(both[:, :320]).any()
+    assert touched(both[:, 320:]).any()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kinemesh_render.domain.canvas import on_rgb
 from kinemesh_render.domain.faces import CARRIED_FRAMES, Boxes, Carrier, heads, hide, iou, letterbox, unletterbox, views
 from kinemesh_render.domain.scene import Body
 
@@ -19,7 +20,7 @@ SOMEONE: Boxes = np.array([[10.0, 10, 30, 30]])
 def test_boxes_come_back_through_the_letterbox(width: int, height: int) -> None:
     image = np.zeros((height, width, 3), np.uint8)
     image[height // 4 : height // 2, width // 4 : width // 2] = 255
-    square = letterbox(image, 192)
+    square = letterbox(on_rgb(image), (0, 0, width, height), 192)
     assert square.shape == (192, 192, 3)
     ys, xs = np.nonzero(square[:, :, 0] > 127)
     faces = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1, 0.9], [0, 0, 0, 0, 0]], np.float32)
@@ -117,7 +118,7 @@ def test_hiding_destroys_detail_and_touches_nothing_else() -> None:
     rng = np.random.default_rng(1)
     original = rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)
     image = original.copy()
-    hide(image, np.array([[100.0, 50, 180, 130]]))
+    hide(on_rgb(image), np.array([[100.0, 50, 180, 130]]))
     inside = image[50:130, 100:180].astype(float)
     # Neighbouring pixels are alike now, and how the picture was before cannot be told from how it is.
     assert np.abs(np.diff(inside, axis=0)).mean() < 4
@@ -134,7 +135,7 @@ def test_two_faces_of_equal_means_look_the_same() -> None:
     stripes = np.zeros((100, 100, 3), np.uint8)
     stripes[::2] = 200
     for image in (dots, stripes):
-        hide(image, np.array([[20.0, 20, 80, 80]]))
+        hide(on_rgb(image), np.array([[20.0, 20, 80, 80]]))
     assert np.abs(dots[20:80, 20:80].astype(int) - stripes[20:80, 20:80]).max() <= 16  # one step of a colour
 
 
@@ -144,4 +145,4 @@ def test_two_faces_of_equal_means_look_the_same() -> None:
 )
 def test_boxes_at_and_beyond_the_edge(box: list[float]) -> None:
     image = np.zeros((100, 100, 3), np.uint8)
-    hide(image, np.array([box], np.float64))
+    hide(on_rgb(image), np.array([box], np.float64))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kinemesh_render.domain.canvas import on_rgb
 from kinemesh_render.domain.sheet import cell_of, chosen_frames, compose
 
 
@@ -12,7 +13,7 @@ def test_frames_are_spread_over_the_video(frames: int, chosen: list[int]) -> Non
 
 
 def test_cells_stand_row_by_row() -> None:
-    cells = [cell_of(np.full((90, 160, 3), 20 * shade, np.uint8)) for shade in range(1, 6)]
+    cells = [cell_of(on_rgb(np.full((90, 160, 3), 20 * shade, np.uint8))) for shade in range(1, 6)]
     assert cells[0].shape == (180, 320, 3)
     sheet = compose(cells)
     assert sheet.shape == (2 * 184 + 4, 3 * 324 + 4, 3)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument, OutOfRange, UnsupportedMedia
+from kinemesh.media import nv12
 from kinemesh.media.container import check_pixels, keep_only, open_media, translated_errors
 from kinemesh.media.index import FrameIndex, decode_packet
 from kinemesh.media.source import Source, open_bytes
 from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation
 
-_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
-_HD_HEIGHT = 720
+Layout = Literal["rgb", "nv12"]
 
 
 class _MismatchError(Exception):
@@ -32,10 +33,11 @@ def decode(
     stop: int | None = None,
     *,
     size: tuple[int, int] | None = None,
+    layout: Layout = "rgb",
     threads: int = 1,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Iterator[Frame]:
-    """Yield exactly the frames ``[start, stop)``, upright, in RGB.
+    """Yield exactly the frames ``[start, stop)``, upright.
 
     Decoding starts at the keyframe before ``start``. Every frame's time stamp is compared with the index; where they
     differ (a keyframe that does not restore the decoder's whole state), decoding starts again one keyframe earlier, and
@@ -45,6 +47,7 @@ def decode(
     :param start: first frame.
     :param stop: frame after the last; the end of the video if None.
     :param size: (width, height) of the upright image; scaled inside swscale. The video's own size if None.
+    :param layout: of the images: ``rgb``, or ``nv12`` (see :mod:`kinemesh.media.nv12`) in the index's colour matrix.
     :param threads: of the decoder.
     :raises OutOfRange: FRAME_OUT_OF_RANGE
     :raises InvalidArgument: INVALID_SIZE
@@ -67,7 +70,7 @@ def decode(
     check_pixels(width, height, limits)
     if index.orientation.transpose:
         width, height = height, width
-    return _decode(source, index, start, stop, (width, height), threads, limits)
+    return _decode(source, index, start, stop, (width, height), layout, threads, limits)
 
 
 def _decode(
@@ -76,6 +79,7 @@ def _decode(
     start: int,
     stop: int,
     stored_size: tuple[int, int],
+    layout: Layout,
     threads: int,
     limits: Limits,
 ) -> Iterator[Frame]:
@@ -92,7 +96,10 @@ def _decode(
                 for number, frame in _frames_from(file, index, attempt, threads, limits):
                     if number < position:
                         continue
-                    image = _rgb(converter, frame, stored_size, index.orientation)
+                    if layout == "nv12":
+                        image = nv12.from_frame(converter, frame, stored_size, index.color_matrix, index.orientation)
+                    else:
+                        image = _rgb(converter, frame, stored_size, index.orientation)
                     yield Frame(number, int(index.pts[number]), image)
                     position += 1
                     if position == stop:
@@ -155,17 +162,15 @@ def _frames_from(
 
 
 def _rgb(converter: VideoReformatter, frame: VideoFrame, size: tuple[int, int], orientation: Orientation) -> Image:
-    """Upright RGB. Untagged video is taken as BT.709 from 720 lines up and BT.601 below, as players do."""
-    guess = Colorspace.ITU709 if max(frame.height, 0) >= _HD_HEIGHT else Colorspace.ITU601
     converted = converter.reformat(
         frame,
         width=size[0],
         height=size[1],
         format="rgb24",
-        src_colorspace=guess if frame.colorspace == _UNSPECIFIED else None,
+        src_colorspace=nv12.source_colorspace(frame),
         dst_color_range=ColorRange.JPEG,
         interpolation=Interpolation.BILINEAR,
         threads=1,
     )
     image: npt.NDArray[np.uint8] = converted.to_ndarray().astype(np.uint8, copy=False)
-    return orientation.apply(image)
+    return np.ascontiguousarray(orientation.apply(image))

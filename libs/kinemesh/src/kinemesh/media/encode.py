@@ -10,13 +10,14 @@ from typing import BinaryIO, Literal, Self
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument
+from kinemesh.media.nv12 import COLORSPACE, ColorMatrix, even_size
 from kinemesh.media.types import Image
 
-_SMPTE170M = 6  # AVCOL_SPC_SMPTE170M, the matrix of BT.601
+_TAG = {ColorMatrix.BT601: 6, ColorMatrix.BT709: 1}  # AVCOL_SPC_SMPTE170M, AVCOL_SPC_BT709
 
 
 class H264Writer:
@@ -32,8 +33,8 @@ class H264Writer:
     :param height: of the frames.
     :param time_base: seconds per tick; the source's.
     :param frame_rate: nominal, for rate control only.
-    :param pixel_format: of the images given to :meth:`write`: ``rgb24``, which is converted to BT.709, or ``yuv420p``,
-        which is BT.601 as OpenCV's ``COLOR_RGB2YUV_I420`` makes it (several times as fast as swscale's conversion).
+    :param pixel_format: of the images given to :meth:`write`: ``rgb24``, which is converted, or ``nv12``, which is not.
+    :param color_matrix: of what is written, and of the images given as ``nv12``.
     :param preset: of x264.
     :param crf: of x264, 0 (lossless) to 51.
     :param gop: most frames between keyframes; what a player may have to decode to jump.
@@ -48,7 +49,8 @@ class H264Writer:
         height: int,
         time_base: Fraction,
         frame_rate: Fraction = Fraction(30),
-        pixel_format: Literal["rgb24", "yuv420p"] = "rgb24",
+        pixel_format: Literal["rgb24", "nv12"] = "rgb24",
+        color_matrix: ColorMatrix = ColorMatrix.BT709,
         preset: str = "superfast",
         crf: int = 23,
         gop: int = 60,
@@ -58,18 +60,19 @@ class H264Writer:
             raise InvalidArgument(
                 "INVALID_SIZE", "Width and height must lie between 1 and 16384.", width=width, height=height
             )
-        if pixel_format == "yuv420p" and (width % 2 or height % 2):
+        self._planar = pixel_format == "nv12"
+        if self._planar and (width % 2 or height % 2):
             raise InvalidArgument(
-                "INVALID_SIZE", "yuv420p images have an even width and height.", width=width, height=height
+                "INVALID_SIZE", "NV12 images have an even width and height.", width=width, height=height
             )
         if not 0 <= crf <= 51 or gop < 1 or time_base <= 0:
             raise InvalidArgument(
                 "INVALID_ENCODER_SETTING", "crf must lie between 0 and 51; gop and time base above 0."
             )
-        self._planar = pixel_format == "yuv420p"
         self._shape = (height * 3 // 2, width) if self._planar else (height, width, 3)
         self._pad = (height % 2, width % 2)
-        self.size = (width + width % 2, height + height % 2)
+        self._color_matrix = color_matrix
+        self.size = even_size(width, height)
         """(width, height) of the encoded video."""
         self._converter = VideoReformatter()
         self._last_pts: int | None = None
@@ -77,7 +80,7 @@ class H264Writer:
         self._container = av.open(target, "w", format="nut", options={"fflags": "+bitexact"})
         stream: VideoStream = self._container.add_stream("libx264", rate=frame_rate.limit_denominator(60_000))
         stream.width, stream.height = self.size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = "nv12" if self._planar else "yuv420p"  # one and the same to x264
         stream.time_base = time_base
         context = stream.codec_context
         context.time_base = time_base
@@ -85,7 +88,7 @@ class H264Writer:
         context.max_b_frames = 0
         context.thread_count = threads
         context.color_range = ColorRange.MPEG
-        context.colorspace = _SMPTE170M if self._planar else Colorspace.ITU709
+        context.colorspace = _TAG[color_matrix]
         context.color_primaries = ColorPrimaries.BT709
         context.color_trc = ColorTrc.BT709
         context.options = {"preset": preset, "crf": str(crf), "x264-params": "bframes=0"}
@@ -94,7 +97,7 @@ class H264Writer:
     def write(self, image: Image, pts: int) -> None:
         """Append a frame.
 
-        :param image: uint8 [height, width, 3] RGB, or [height · 3/2, width] for ``yuv420p``.
+        :param image: uint8 [height, width, 3] RGB, or [height · 3/2, width] for ``nv12``, C-contiguous.
         :param pts: in ticks; larger than the one before.
         :raises InvalidArgument: INVALID_SIZE, PTS_NOT_INCREASING
         """
@@ -103,7 +106,7 @@ class H264Writer:
         if self._last_pts is not None and pts <= self._last_pts:
             raise InvalidArgument("PTS_NOT_INCREASING", f"Time stamp {pts} does not come after {self._last_pts}.")
         self._last_pts = pts
-        frame = VideoFrame.from_ndarray(image, "yuv420p") if self._planar else self._converted(image)
+        frame = VideoFrame.from_numpy_buffer(image, "nv12") if self._planar else self._converted(image)
         frame.pts = pts
         frame.time_base = self._stream.codec_context.time_base
         self._container.mux(self._stream.encode(frame))
@@ -115,7 +118,7 @@ class H264Writer:
             VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), "rgb24"),
             format="yuv420p",
             src_color_range=ColorRange.JPEG,
-            dst_colorspace=Colorspace.ITU709,
+            dst_colorspace=COLORSPACE[self._color_matrix],
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )

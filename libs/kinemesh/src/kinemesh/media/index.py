@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from kinemesh.media.container import open_media, translated_errors, video_stream
+from kinemesh.media.nv12 import ColorMatrix, matrix_of
 from kinemesh.media.probe import check_duration, orientation_of, upright_size
 from kinemesh.media.source import BinaryFile, Source, open_bytes
 from kinemesh.media.types import DEFAULT_LIMITS, Limits, Orientation
@@ -45,6 +46,7 @@ class FrameIndex:
     :param width: upright width in square pixels.
     :param height: upright height in square pixels.
     :param orientation: what makes stored pixels upright.
+    :param color_matrix: in which NV12 pictures of the video are held; its own, wherever browsers play that.
     :param sequential: time stamps in the file cannot be trusted; frames are counted from the start of the file instead.
     """
 
@@ -57,6 +59,7 @@ class FrameIndex:
     width: int
     height: int
     orientation: Orientation
+    color_matrix: ColorMatrix
     sequential: bool = False
 
     @property
@@ -90,6 +93,7 @@ class FrameIndex:
                 "width": self.width,
                 "height": self.height,
                 "orientation": [self.orientation.transpose, self.orientation.mirror_x, self.orientation.mirror_y],
+                "color_matrix": self.color_matrix,
                 "sequential": self.sequential,
             },
             sort_keys=True,
@@ -124,6 +128,7 @@ class FrameIndex:
                 width=int(header["width"]),
                 height=int(header["height"]),
                 orientation=Orientation(*header["orientation"]),
+                color_matrix=ColorMatrix(header["color_matrix"]),
                 sequential=bool(header["sequential"]),
             )
         except (ValueError, KeyError, TypeError, ZeroDivisionError, struct.error) as error:
@@ -172,6 +177,7 @@ def build_index(source: Source, limits: Limits = DEFAULT_LIMITS) -> FrameIndex:
         width=decoded.size[0],
         height=decoded.size[1],
         orientation=decoded.orientation,
+        color_matrix=decoded.color_matrix,
         sequential=sequential,
     )
     check_duration(index.duration_s, limits)
@@ -247,6 +253,7 @@ class _Decoded:
     pts: list[int | None] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
     orientation: Orientation = field(default_factory=Orientation)
+    color_matrix: ColorMatrix = ColorMatrix.BT709
 
 
 def _decode(file: BinaryFile, limits: Limits, most_packets: int) -> _Decoded:
@@ -261,6 +268,7 @@ def _decode(file: BinaryFile, limits: Limits, most_packets: int) -> _Decoded:
             for frame in decode_packet(stream, packet):
                 if not found.pts:
                     found.orientation = orientation_of(frame)
+                    found.color_matrix = matrix_of(frame)
                     found.size = upright_size(frame, stream, found.orientation, limits)
                 found.pts.append(frame.pts)
                 if len(found.pts) > limits.max_frames:

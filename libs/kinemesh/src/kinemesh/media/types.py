@@ -61,15 +61,15 @@ class Orientation:
         return 180 if self.mirror_y else 0
 
     def apply(self, image: Image) -> Image:
-        """The upright picture, C-contiguous.
+        """The upright picture, or the given one if it is upright.
 
-        :param image: uint8 [height, width, 3] as stored.
+        :param image: uint8 [height, width] or [height, width, channels] as stored.
         """
         if self.transpose:
             image = cast(Image, cv2.transpose(image))  # OpenCV's is several times as fast as numpy's
         if self.mirror_x or self.mirror_y:
             image = cast(Image, cv2.flip(image, -1 if self.mirror_x and self.mirror_y else int(self.mirror_x)))
-        return np.ascontiguousarray(image)
+        return image
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Frame:
 
     :param index: position in presentation order, from 0.
     :param pts: presentation time stamp in ticks of the index's time base.
-    :param image: uint8 [height, width, 3], RGB, upright.
+    :param image: upright; uint8 [height, width, 3], RGB, or NV12 where that was asked for.
     """
 
     index: int

@@ -13,13 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh_render.domain.drawing import Image
+from kinemesh_render.domain.canvas import Canvas, Image, Rectangle, shrunk
 from kinemesh_render.domain.scene import Body
 from kinemesh_render.domain.skeleton import HEAD, LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 
 Boxes = NDArray[np.float64]
-View = tuple[int, int, int, int]
-"""x, y, width and height of a part of a picture."""
 
 CARRIED_FRAMES = 8
 """For so many frames a face that is not found again stays hidden where it was."""
@@ -41,7 +39,7 @@ DETECTED_EVERY = 2
 _COLOR_STEP = 16
 
 
-def views(width: int, height: int) -> list[View]:
+def views(width: int, height: int) -> list[Rectangle]:
     """What the detector is shown of a picture: the whole, and overlapping squares along it.
 
     The detector's picture is small. In a square a face is larger by the picture's aspect ratio than in the whole, which
@@ -57,12 +55,13 @@ def views(width: int, height: int) -> list[View]:
     return [whole, *((start, 0, side, side) if width > height else (0, start, side, side) for start in starts)]
 
 
-def letterbox(image: Image, size: int) -> Image:
-    """The picture scaled into the middle of a black square of ``size`` pixels: uint8 [size, size, 3]."""
-    scale, left, top = _placement(image.shape[1], image.shape[0], size)
-    width, height = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+def letterbox(canvas: Canvas, part: Rectangle, size: int) -> Image:
+    """A part of the picture, scaled into the middle of a black square: uint8 [size, size, 3], RGB."""
+    _, _, columns, rows = part
+    scale, left, top = _placement(columns, rows, size)
+    width, height = max(1, round(columns * scale)), max(1, round(rows * scale))
     square = np.zeros((size, size, 3), np.uint8)
-    square[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    square[top : top + height, left : left + width] = shrunk(canvas, part, width, height)
     return square
 
 
@@ -118,25 +117,26 @@ class Carrier:
         return self._boxes
 
 
-def hide(image: Image, boxes: Boxes) -> None:
-    """Make what lies in the boxes unrecognisable, in place.
+def hide(canvas: Canvas, boxes: Boxes) -> None:
+    """Make what lies in the boxes unrecognisable.
 
     An ellipse round each box is replaced by a smooth blend of 5×5 coarsely rounded mean colours: 25 colours say where a
     head is, and not whose it is.
     """
     for box in boxes:
-        _hide(image, box)
+        for layer in canvas.layers:
+            _hide(layer.pixels, box / layer.step)
 
 
-def _hide(image: Image, box: NDArray[np.float64]) -> None:
-    height, width = image.shape[:2]
+def _hide(pixels: NDArray[np.uint8], box: NDArray[np.float64]) -> None:
+    height, width = pixels.shape[:2]
     half = (box[2:] - box[:2]) / 2 * np.sqrt(2)  # the ellipse through the box's corners
     centre = (box[:2] + box[2:]) / 2
     x1, y1 = np.clip(np.floor(centre - half), 0, (width, height)).astype(int)
     x2, y2 = np.clip(np.ceil(centre + half), 0, (width, height)).astype(int)
     if x2 - x1 < 1 or y2 - y1 < 1:
         return
-    region = image[y1:y2, x1:x2]
+    region = pixels[y1:y2, x1:x2]
     cells = cv2.resize(region, (min(_CELLS, x2 - x1), min(_CELLS, y2 - y1)), interpolation=cv2.INTER_AREA)
     cells = cells // _COLOR_STEP * _COLOR_STEP + _COLOR_STEP // 2
     blurred = cv2.resize(cells, (x2 - x1, y2 - y1), interpolation=cv2.INTER_LINEAR)

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-import cv2
 import numpy as np
 
-from kinemesh_render.domain.drawing import Image
+from kinemesh_render.domain.canvas import Canvas, Image, shrunk
 
 CELLS: Final = 9
 _CELL_WIDTH: Final = 320
@@ -23,10 +22,10 @@ def chosen_frames(frame_count: int) -> list[int]:
     return [(2 * cell + 1) * frame_count // (2 * count) for cell in range(count)]
 
 
-def cell_of(image: Image) -> Image:
-    """A frame [H, W, 3] at the size in which it is shown."""
-    height = max(1, round(_CELL_WIDTH * image.shape[0] / image.shape[1]))
-    return np.asarray(cv2.resize(image, (_CELL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
+def cell_of(canvas: Canvas) -> Image:
+    """A picture at the size in which it is shown: uint8 [height, width, 3], RGB."""
+    height = max(1, round(_CELL_WIDTH * canvas.height / canvas.width))
+    return shrunk(canvas, (0, 0, canvas.width, canvas.height), _CELL_WIDTH, height)
 
 
 def compose(cells: Sequence[Image]) -> Image:

@@ -1,0 +1,124 @@
+"""Pictures as video holds them: NV12, brightness in full size and colour in half, in limited range.
+
+An NV12 picture is uint8 [height · 3/2, width], both even: the rows of Y, then the rows of U and V, interleaved.
+Decoders give and encoders take it as it is, so that what is not drawn on keeps its exact values.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+from kinemesh.media.types import Image, Orientation
+
+
+class ColorMatrix(StrEnum):
+    """Which Y, U and V a colour has: ITU-R BT.601-7 or BT.709-6."""
+
+    BT601 = "bt601"
+    BT709 = "bt709"
+
+
+_RED_AND_BLUE: Final = {ColorMatrix.BT601: (0.299, 0.114), ColorMatrix.BT709: (0.2126, 0.0722)}
+COLORSPACE: Final = {ColorMatrix.BT601: Colorspace.ITU601, ColorMatrix.BT709: Colorspace.ITU709}
+"""What swscale calls them."""
+
+_MATRIX_OF_TAG: Final = {1: ColorMatrix.BT709, 5: ColorMatrix.BT601, 6: ColorMatrix.BT601}  # AVCOL_SPC_*
+_UNSPECIFIED: Final = 2  # AVCOL_SPC_UNSPECIFIED
+_HD_HEIGHT: Final = 720
+
+
+def even_size(width: int, height: int) -> tuple[int, int]:
+    """The size at which a picture is held: odd ones get their last column or row twice."""
+    return width + width % 2, height + height % 2
+
+
+def luma(image: Image) -> Image:
+    """The Y of an NV12 picture, a view: uint8 [height, width]."""
+    return image[: image.shape[0] * 2 // 3]
+
+
+def chroma(image: Image) -> Image:
+    """The U and V of an NV12 picture, a view: uint8 [height / 2, width / 2, 2]."""
+    rows = image[image.shape[0] * 2 // 3 :]
+    return rows.reshape(rows.shape[0], rows.shape[1] // 2, 2)
+
+
+def yuv_of_rgb(matrix: ColorMatrix) -> npt.NDArray[np.float64]:
+    """The affine map [3, 4] from red, green, blue and one, 0 to 255, to Y, U and V in limited range (BT.601-7, 2.5)."""
+    red, blue = _RED_AND_BLUE[matrix]
+    y = np.array([red, 1 - red - blue, blue])
+    u = (np.array([0, 0, 1]) - y) / (1 - blue)
+    v = (np.array([1, 0, 0]) - y) / (1 - red)
+    return np.column_stack([np.stack([y * 219, u * 112, v * 112]) / 255, (16, 128, 128)])
+
+
+def matrix_of(frame: VideoFrame) -> ColorMatrix:
+    """The matrix in which a frame is best held: its own, or BT.709 for those that browsers do not play.
+
+    Untagged video is taken as BT.709 from 720 lines up and BT.601 below, as players do.
+    """
+    if frame.colorspace == _UNSPECIFIED:
+        return ColorMatrix.BT709 if frame.height >= _HD_HEIGHT else ColorMatrix.BT601
+    return _MATRIX_OF_TAG.get(int(frame.colorspace), ColorMatrix.BT709)
+
+
+def source_colorspace(frame: VideoFrame) -> Colorspace | None:
+    """What to tell swscale about a frame's colours: nothing if the frame says it itself."""
+    return COLORSPACE[matrix_of(frame)] if frame.colorspace == _UNSPECIFIED else None
+
+
+def from_frame(
+    converter: VideoReformatter,
+    frame: VideoFrame,
+    size: tuple[int, int],
+    matrix: ColorMatrix,
+    orientation: Orientation,
+) -> Image:
+    """A decoded frame as an upright NV12 picture. Ordinary video (8 bits, 4:2:0, limited range) is only copied.
+
+    :param size: (width, height) before it is turned upright.
+    """
+    if not (
+        frame.format.name == "yuv420p"
+        and (frame.width, frame.height) == size
+        and frame.color_range != ColorRange.JPEG
+        and matrix_of(frame) == matrix
+        and frame.colorspace in (_UNSPECIFIED, *_MATRIX_OF_TAG)
+    ):
+        frame = converter.reformat(
+            frame,
+            width=size[0],
+            height=size[1],
+            format="yuv420p",
+            src_colorspace=source_colorspace(frame),
+            dst_colorspace=COLORSPACE[matrix],
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.BILINEAR,
+            threads=1,
+        )
+    y, u, v = (orientation.apply(_pixels(plane)) for plane in frame.planes)
+    height, width = y.shape
+    even_width, even_height = even_size(width, height)
+    image = np.empty((even_height * 3 // 2, even_width), np.uint8)
+    held = luma(image)
+    held[:height, :width] = y
+    held[height:] = held[height - 1 : height]
+    held[:, width:] = held[:, width - 1 : width]
+    cv2.merge([u, v], chroma(image))
+    return image
+
+
+def _pixels(plane: VideoPlane) -> Image:
+    """A plane's values, a view: uint8 [height, width]."""
+    rows = np.frombuffer(cast(memoryview, plane), np.uint8).reshape(
+        -1, plane.line_size
+    )  # a buffer, unknown to its stub
+    return rows[: plane.height, : plane.width]
