@@ -45,14 +45,15 @@ def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limit
         await store.put_bytes(keys.asset_index(asset_id), index.to_bytes())
         segments = plan_segments(
             task.camera,
-            len(index.pts),
+            index.frame_count,
+            index.key_frames.tolist(),
             workers=settings.workers,
             shortest=settings.min_segment_frames,
             longest=settings.max_segment_frames,
             warm_up=settings.warm_up_frames,
         )
         return task_pb2.TaskDone(
-            frames=len(index.pts),
+            frames=index.frame_count,
             segments=[to_segment(segment) for segment in segments],
         )
 

@@ -173,4 +173,4 @@ def _rgb(converter: VideoReformatter, frame: VideoFrame, size: tuple[int, int], 
         threads=1,
     )
     image: npt.NDArray[np.uint8] = converted.to_ndarray().astype(np.uint8, copy=False)
-    return np.ascontiguousarray(orientation.apply(image))
+    return orientation.apply(image)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
+from typing import Final
 
 from kinemesh_ingest.domain.pipelines import Pipeline, Stage, Unit
+
+_DECODING_SHARE: Final = 0.1
+"""Time to decode a frame by the time to estimate poses in it and draw them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +46,51 @@ class Task:
 
 
 def plan_segments(
-    camera: str, frames: int, *, workers: int, shortest: int, longest: int, warm_up: int
+    camera: str, frames: int, keys: Sequence[int], *, workers: int, shortest: int, longest: int, warm_up: int
 ) -> tuple[Segment, ...]:
-    """Cut ``frames`` frames into segments of nearly equal length.
+    """Cut ``frames`` frames into segments of nearly equal work.
 
     There are as many as keep all workers busy to the end, a multiple of ``workers``, unless that makes them shorter
     than ``shortest``: warm-up and start cost too much then. No segment is longer than ``longest``.
+
+    :param keys: ascending, the frames at which decoding can start, the first of them 0.
     """
     rounds = max(1, ceil(frames / (workers * longest)))
     count = max(1, ceil(frames / longest), min(workers * rounds, frames // shortest))
-    bounds = [frames * i // count for i in range(count + 1)]
+    equal = [0, *_equal_work(frames, count, longest, warm_up), frames]
+    lengths = [stop - start for start, stop in pairwise(equal)]
+    reach = max(0, min(min(lengths) // 4, (longest - max(lengths)) // 2))
+    bounds = [0, *(_near_key(border, keys, warm_up, reach, rounds) for border in equal[1:-1]), frames]
     return tuple(
         Segment(camera, i, start, stop, min(warm_up, start)) for i, (start, stop) in enumerate(pairwise(bounds))
     )
+
+
+def _equal_work(frames: int, count: int, longest: int, warm_up: int) -> list[int]:
+    """Borders between ``count`` segments. All but the first do their warm-up as well, so that the first is longer."""
+    most = (longest * count - frames) // max(count - 1, 1)
+    lead = min(warm_up, frames // (2 * count), most)
+    length = (frames - lead) / count
+    return [round(lead + length * i) for i in range(1, count)]
+
+
+def _near_key(border: int, keys: Sequence[int], warm_up: int, reach: int, rounds: int) -> int:
+    """The border, or a place within ``reach`` at a keyframe where less decoding outweighs that work is less equal.
+
+    Unequal work matters less the more segments a worker takes in turn.
+    """
+
+    def skipped(frame: int) -> int:
+        return frame - keys[bisect_right(keys, frame) - 1]
+
+    def cost(candidate: int) -> float:
+        decoded = skipped(candidate) + skipped(max(candidate - warm_up, 0))
+        return abs(candidate - border) / rounds + _DECODING_SHARE * decoded
+
+    at = bisect_right(keys, border)
+    # From a keyframe on nothing is decoded in vain to draw the segment; warm-up earlier, to estimate its poses.
+    near = [place for key in keys[at - 1 : at + 1] for place in (key, key + warm_up) if abs(place - border) <= reach]
+    return min([border, *near], key=cost)
 
 
 def first_tasks(pipeline: Pipeline, cameras: Iterable[str]) -> tuple[Task, ...]:
