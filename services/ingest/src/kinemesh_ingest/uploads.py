@@ -18,7 +18,7 @@ from kinemesh.media.types import Limits, VideoInfo
 from kinemesh.pipelining import in_thread
 from kinemesh.serving.status import to_failure
 from kinemesh.storage import keys
-from kinemesh.storage.multipart import Part
+from kinemesh.storage.multipart import MAX_PARTS, Part
 from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue import assets, requests, sweeps
 from kinemesh_ingest.catalogue.tables import AnyRow
@@ -27,7 +27,6 @@ from kinemesh_ingest.messages import to_asset, to_video
 from kinemesh_ingest.settings import UploadSettings
 
 _MIB = 1024 * 1024
-_MOST_PARTS = 10_000
 
 _log = structlog.get_logger()
 
@@ -148,7 +147,7 @@ class Uploads:
 
     def _part_size(self, size: int) -> int:
         """Grows with the file, since there may be no more than 10,000 parts."""
-        return max(self.settings.part_size_mb, ceil(size / _MIB / _MOST_PARTS)) * _MIB
+        return max(self.settings.part_size_mb, ceil(size / _MIB / MAX_PARTS)) * _MIB
 
     def _where_to_put(self, row: AnyRow) -> asset_pb2.CreateUploadResponse:
         key = keys.asset_source(row.asset_id)

@@ -110,6 +110,8 @@ class Worker:
             video = Path(folder) / VIDEO
             joining = asyncio.ensure_future(in_thread(_join, parts, video, original, index))
             try:
+                cells = await self._cells(task, segments, index)
+                sheet = await in_thread(encode_picture, compose(cells), ".jpg", _SHEET_QUALITY)
                 while not joining.done():
                     await asyncio.wait([joining], timeout=0.5)
                     await context.report(0.8 * parts.opened / max(1, len(parts)))
@@ -120,9 +122,6 @@ class Worker:
                 await asyncio.wait([joining])
             if frames != index.frame_count:
                 raise Internal("FRAMES_MISSING", f"{frames} of {index.frame_count} frames were joined.")
-            sheet = await in_thread(
-                encode_picture, compose(await self._cells(task, segments, index)), ".jpg", _SHEET_QUALITY
-            )
             await settled(self._store.put_file(video, keys.output(task.job_id, VIDEO), "video/mp4"))
             await self._store.put_bytes(keys.output(task.job_id, SHEET), sheet, "image/jpeg")
             done = task_pb2.TaskDone(

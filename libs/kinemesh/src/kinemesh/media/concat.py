@@ -96,7 +96,9 @@ class _Part:
         with ExitStack() as stack:
             file = stack.enter_context(open_bytes(source))
             try:
-                self.container = stack.enter_context(av.open(file, "r", format="nut", buffer_size=256 << 10))
+                # Its header says all there is to know: no frames need be decoded to find out.
+                opened = av.open(file, "r", format="nut", options={"probesize": "32"}, buffer_size=256 << 10)
+                self.container = stack.enter_context(opened)
                 self.stream: VideoStream = self.container.streams.video[0]
             except (av.error.FFmpegError, IndexError) as error:
                 raise InvalidArgument("CORRUPT_PART", f"Part {number} cannot be read.", part=number) from error

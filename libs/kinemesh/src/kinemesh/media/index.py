@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, pairwise
@@ -146,13 +147,12 @@ def build_index(source: Source, limits: Limits = DEFAULT_LIMITS) -> FrameIndex:
     :raises TooLarge: as :func:`kinemesh.media.probe`.
     """
     with open_bytes(source) as file:
-        packets = _demux(file, limits)
-        decoded = _decode(file, limits, _TRIAL_PACKETS)
+        packets, decoded = _demux(file, limits)
         pts = np.sort(np.array(packets.pts, np.int64), kind="stable")
         time_base, sequential = packets.time_base, False
         last_duration = packets.last_duration
         if not (packets.trustworthy and decoded.pts and decoded.pts == pts[: len(decoded.pts)].tolist()):
-            decoded = _decode(file, limits, limits.max_frames)
+            decoded = _decode(file, limits)
             if not decoded.pts:
                 raise UnsupportedMedia("CORRUPT_MEDIA", "None of the video's frames can be decoded.")
             stamps = [stamp for stamp in decoded.pts if stamp is not None]
@@ -206,7 +206,19 @@ class _Packets:
     last_duration: int = 0
 
 
-def _demux(file: BinaryFile, limits: Limits) -> _Packets:
+@dataclass(slots=True)
+class _Decoded:
+    """What decoding tells: time stamps of the frames, and the shape of the first."""
+
+    pts: list[int | None] = field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
+    orientation: Orientation = field(default_factory=Orientation)
+    color_matrix: ColorMatrix = ColorMatrix.BT709
+
+
+def _demux(file: BinaryFile, limits: Limits) -> tuple[_Packets, _Decoded]:
+    """All packets, and what decoding the first of them gives."""
+    decoded = _Decoded()
     with open_media(file, limits) as container, translated_errors():
         stream = video_stream(container, limits)
         found = _Packets(
@@ -223,6 +235,8 @@ def _demux(file: BinaryFile, limits: Limits) -> _Packets:
             if packet.is_corrupt:
                 raise UnsupportedMedia("TRUNCATED", "The file ends within a frame; it was cut short.")
             count += 1
+            if count <= _TRIAL_PACKETS:
+                _note(decoded, decode_packet(stream, packet), stream, limits)
             if count > limits.max_frames:
                 raise TooLarge("TOO_MANY_FRAMES", f"The video has more than {limits.max_frames} frames.")
             if packet.pts is None:
@@ -238,45 +252,36 @@ def _demux(file: BinaryFile, limits: Limits) -> _Packets:
                     latest, found.last_duration = packet.pts, packet.duration or 0
         if not count:
             raise UnsupportedMedia("NO_FRAMES", "The video stream holds no frames.")
+        if count <= _TRIAL_PACKETS:
+            _note(decoded, decode_packet(stream, None), stream, limits)
         if not found.pts and found.trustworthy:
             raise UnsupportedMedia("NO_FRAMES", "The file's edit list hides all frames.")
         if "mov" in container.format.name and count < sum(1 for entry in stream.index_entries if entry.size):
             raise UnsupportedMedia("TRUNCATED", "The file holds fewer frames than its index says; it was cut short.")
         found.key_pts = sorted(set(found.key_pts))
-        return found
+        return found, decoded
 
 
-@dataclass(slots=True)
-class _Decoded:
-    """What decoding tells: time stamps of the frames, and the shape of the first."""
-
-    pts: list[int | None] = field(default_factory=list)
-    size: tuple[int, int] = (0, 0)
-    orientation: Orientation = field(default_factory=Orientation)
-    color_matrix: ColorMatrix = ColorMatrix.BT709
-
-
-def _decode(file: BinaryFile, limits: Limits, most_packets: int) -> _Decoded:
-    """Decode the first packets. The decoder is drained only if there are no more."""
+def _decode(file: BinaryFile, limits: Limits) -> _Decoded:
+    """Decode the whole file."""
     found = _Decoded()
     with open_media(file, limits, checked=True) as container, translated_errors():
         stream = video_stream(container, limits)
-        fed = 0
         for packet in chain(container.demux(stream), (None,)):
-            if packet is not None and not packet.size:
-                continue
-            for frame in decode_packet(stream, packet):
-                if not found.pts:
-                    found.orientation = orientation_of(frame)
-                    found.color_matrix = matrix_of(frame)
-                    found.size = upright_size(frame, stream, found.orientation, limits)
-                found.pts.append(frame.pts)
-                if len(found.pts) > limits.max_frames:
-                    raise TooLarge("TOO_MANY_FRAMES", f"The video has more than {limits.max_frames} frames.")
-            fed += 1
-            if fed >= most_packets:
-                break
+            if packet is None or packet.size:
+                _note(found, decode_packet(stream, packet), stream, limits)
     return found
+
+
+def _note(found: _Decoded, frames: Iterable[VideoFrame], stream: VideoStream, limits: Limits) -> None:
+    for frame in frames:
+        if not found.pts:
+            found.orientation = orientation_of(frame)
+            found.color_matrix = matrix_of(frame)
+            found.size = upright_size(frame, stream, found.orientation, limits)
+        found.pts.append(frame.pts)
+        if len(found.pts) > limits.max_frames:
+            raise TooLarge("TOO_MANY_FRAMES", f"The video has more than {limits.max_frames} frames.")
 
 
 def decode_packet(stream: VideoStream, packet: av.Packet[VideoStream] | None) -> list[VideoFrame]:

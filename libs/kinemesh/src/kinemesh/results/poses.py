@@ -123,7 +123,8 @@ def rows_to_parquet(rows: PoseRows) -> bytes:
 
 def rows_from_parquet(data: bytes) -> PoseRows:
     """The inverse of :func:`rows_to_parquet`."""
-    table = pq.read_table(io.BytesIO(data), schema=ROW_SCHEMA, use_threads=False).combine_chunks()
+    # Not by ``read_table``, which first imports what it needs for whole folders of files.
+    table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).cast(ROW_SCHEMA).combine_chunks()
     flat = {name: table.column(name) for name in table.column_names}
     count = table.num_rows
 

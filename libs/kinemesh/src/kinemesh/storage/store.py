@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,7 +22,7 @@ from minio.deleteobjects import DeleteObject
 
 from kinemesh.errors import FailedPrecondition, Internal, KinemeshError, OutOfRange
 from kinemesh.storage.errors import storage_errors
-from kinemesh.storage.multipart import Multipart, Part, PendingUpload, put_stream
+from kinemesh.storage.multipart import MAX_PARTS, Multipart, Part, PendingUpload, put_stream
 from kinemesh.storage.range_reader import MIB, RangeReader
 from kinemesh.storage.settings import S3Settings
 
@@ -32,6 +33,7 @@ OCTETS = "application/octet-stream"
 PRESIGNED_FOR = timedelta(minutes=15)
 _CHUNK = 256 * 1024
 _PART = 16 * MIB
+_FILE_PART = 5 * MIB  # the least that S3 allows: parts are sent two at a time, and storage hashes each on its own
 _DELETE_BATCH = 1000  # the most that one S3 request may name
 
 __all__ = ["ObjectInfo", "ObjectStore", "Part", "PendingUpload"]
@@ -142,13 +144,14 @@ class ObjectStore:
         return result.etag or ""
 
     async def put_file(self, path: Path, key: str, content_type: str = OCTETS) -> str:
-        """Write the file at ``path`` as an object; returns its ETag. Holds at most two parts of 16 MiB."""
+        """Write the file at ``path`` as an object; returns its ETag. Holds two parts, mostly of 5 MiB."""
 
         def put() -> str:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
+                part = max(_FILE_PART, ceil(size / MAX_PARTS))
                 result = self._client.put_object(
-                    self.bucket, key, file, size, content_type, part_size=_PART, num_parallel_uploads=2
+                    self.bucket, key, file, size, content_type, part_size=part, num_parallel_uploads=2
                 )
             return result.etag or ""
 
