@@ -67,6 +67,11 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
         await appears(folder / "checked")
         return True
 
+    def rehearse() -> None:
+        (folder / "rehearsed").touch()
+        if (folder.parent / "clumsy").exists():
+            raise RuntimeError("there is no such codec")
+
     async with AsyncExitStack() as stack:
         if (folder.parent / "broken").exists():
             raise OSError("the disk is broken")
@@ -82,6 +87,7 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
             ),
             loops=(loop, idle),
             dependencies=dependencies,
+            rehearse=rehearse,
         )
     (folder / "closed").touch()
 

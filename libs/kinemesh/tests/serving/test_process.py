@@ -144,6 +144,17 @@ async def test_an_app_that_cannot_be_built_says_why(start: Any, tmp_path: Path) 
     assert (running.folder / "stderr").read_bytes() == b""
 
 
+async def test_work_is_rehearsed_before_any_is_taken(start: Any, tmp_path: Path) -> None:
+    running = await start()
+    await running.says("serving")
+    assert (running.folder / "rehearsed").exists()
+    (tmp_path / "clumsy").touch()
+    running = await start()
+    assert await running.ends() == 1
+    assert "there is no such codec" in running.said("could not start")[0]["exception"]
+    assert not running.said("serving")
+
+
 async def test_a_service_waits_for_its_broker(start: Any, tmp_path: Path) -> None:
     port, monitor = free_ports(2)
     running = await start(BROKER="true", NATS__URL=f"nats://127.0.0.1:{port}")

@@ -16,6 +16,7 @@ from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage.store import ObjectStore
 from kinemesh.telemetry.tracing import trace_headers
 from kinemesh_pose.models import TritonModels
+from kinemesh_pose.rehearsal import rehearse
 from kinemesh_pose.rpc import PoseRpc
 from kinemesh_pose.settings import PoseSettings
 from kinemesh_pose.worker import Worker
@@ -50,4 +51,5 @@ async def app(settings: PoseSettings) -> AsyncIterator[Service]:
             ),
             loops=(work_on_stages,),
             dependencies={"nats": bus.ready, "s3": store.ready, "triton": models.ready},
+            rehearse=rehearse,
         )

@@ -16,6 +16,7 @@ from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage import ObjectStore
 from kinemesh.telemetry.tracing import trace_headers
 from kinemesh_render.faces import FaceFinder
+from kinemesh_render.rehearsal import rehearse
 from kinemesh_render.rpc import RenderServicer
 from kinemesh_render.settings import RenderSettings
 from kinemesh_render.worker import Worker
@@ -48,4 +49,5 @@ async def app(settings: RenderSettings) -> AsyncIterator[Service]:
             loops=[take_tasks],
             # Not the model server: only jobs that blur faces need it, and those wait for it.
             dependencies={"nats": bus.ready, "s3": store.ready},
+            rehearse=rehearse,
         )

@@ -49,11 +49,14 @@ class Service:
     :ivar loops: background work; each is called with an event that is set when the process should stop,
         and returns once it has drained. One that fails ends the process.
     :ivar dependencies: what must answer for the service to be healthy.
+    :ivar rehearse: does once, on something tiny, what the work consists of, before any is taken. So a missing codec or
+        font ends the process at its start instead of a user's job, and the first job waits for nothing to be loaded.
     """
 
     servicers: Sequence[Servicer] = ()
     loops: Sequence[Callable[[asyncio.Event], Awaitable[None]]] = ()
     dependencies: Mapping[str, Check] = field(default_factory=dict)
+    rehearse: Callable[[], None] = lambda: None
 
 
 App = Callable[[S], AbstractAsyncContextManager[Service]]
@@ -108,6 +111,7 @@ async def _run_until(stop: asyncio.Event, started: asyncio.Event, settings: S, a
         try:
             async with asyncio.timeout(settings.start_s) as limit:
                 service = await stack.enter_async_context(app(settings))
+                await asyncio.to_thread(service.rehearse)
                 server, health, port = await _start_grpc(settings, service.servicers)
         except Exception as error:  # noqa: BLE001 - whatever it is, the log says so and the process ends
             if limit.expired():
