@@ -41,6 +41,7 @@ def test_segments_are_equal_with_their_warm_up() -> None:
     ("keys", "border"),
     [
         ([0], 300),  # equal work
+        ([310, 500], 320),
         ([0, 310], 320),  # nothing is decoded in vain to estimate poses, and little to draw them
         ([0, 285], 300),
         ([0, 260], 300),  # what it saves is less than what it costs

@@ -118,7 +118,6 @@ def from_frame(
 
 def _pixels(plane: VideoPlane) -> Image:
     """A plane's values, a view: uint8 [height, width]."""
-    rows = np.frombuffer(cast(memoryview, plane), np.uint8).reshape(
-        -1, plane.line_size
-    )  # a buffer, unknown to its stub
+    buffer = cast(memoryview, plane)  # which its stub does not say
+    rows = np.frombuffer(buffer, np.uint8).reshape(-1, plane.line_size)
     return rows[: plane.height, : plane.width]

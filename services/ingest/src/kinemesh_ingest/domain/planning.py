@@ -53,14 +53,15 @@ def plan_segments(
     There are as many as keep all workers busy to the end, a multiple of ``workers``, unless that makes them shorter
     than ``shortest``: warm-up and start cost too much then. No segment is longer than ``longest``.
 
-    :param keys: ascending, the frames at which decoding can start, the first of them 0.
+    :param keys: ascending, the frames besides the first at which decoding can start.
     """
     rounds = max(1, ceil(frames / (workers * longest)))
     count = max(1, ceil(frames / longest), min(workers * rounds, frames // shortest))
     equal = [0, *_equal_work(frames, count, longest, warm_up), frames]
     lengths = [stop - start for start, stop in pairwise(equal)]
     reach = max(0, min(min(lengths) // 4, (longest - max(lengths)) // 2))
-    bounds = [0, *(_near_key(border, keys, warm_up, reach, rounds) for border in equal[1:-1]), frames]
+    starts = [0, *keys]
+    bounds = [0, *(_near_key(border, starts, warm_up, reach, rounds) for border in equal[1:-1]), frames]
     return tuple(
         Segment(camera, i, start, stop, min(warm_up, start)) for i, (start, stop) in enumerate(pairwise(bounds))
     )
