@@ -152,14 +152,17 @@ def test_any_time_base_is_kept(tmp_path: Path, time_base: Fraction) -> None:
 
 
 @pytest.mark.parametrize(("matrix", "tag"), [(media.ColorMatrix.BT601, 6), (media.ColorMatrix.BT709, 1)])
-def test_nv12_images_are_taken_as_they_are(tmp_path: Path, matrix: media.ColorMatrix, tag: int) -> None:
-    planes = np.full((96, 64), 128, np.uint8)
-    planes[:64] = 81
-    planes[64:, ::2] = 90
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (64, 50), (66, 98), (2, 2)])
+def test_nv12_images_are_taken_as_they_are(
+    tmp_path: Path, matrix: media.ColorMatrix, tag: int, width: int, height: int
+) -> None:
+    planes = np.full((height * 3 // 2, width), 128, np.uint8)
+    planes[:height] = 81
+    planes[height:, ::2] = 90
     with media.H264Writer(
         tmp_path / "a.nut",
-        width=64,
-        height=64,
+        width=width,
+        height=height,
         time_base=Fraction(1, 25),
         pixel_format="nv12",
         color_matrix=matrix,

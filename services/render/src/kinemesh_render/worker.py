@@ -112,8 +112,9 @@ class Worker:
             try:
                 cells = await self._cells(task, segments, index)
                 sheet = await in_thread(encode_picture, compose(cells), ".jpg", _SHEET_QUALITY)
-                while not joining.done():
-                    await asyncio.wait([joining], timeout=0.5)
+                joined: set[asyncio.Future[int]] = set()
+                while not joined:
+                    joined, _ = await asyncio.wait([joining], timeout=0.5)
                     await context.report(0.8 * parts.opened / max(1, len(parts)))
                 frames = joining.result()
             finally:

@@ -14,7 +14,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, VideoRefo
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument
-from kinemesh.media.nv12 import COLORSPACE, ColorMatrix, even_size
+from kinemesh.media.nv12 import COLORSPACE, ColorMatrix, chroma, even_size, luma
 from kinemesh.media.types import Image
 
 _TAG = {ColorMatrix.BT601: 6, ColorMatrix.BT709: 1}  # AVCOL_SPC_SMPTE170M, AVCOL_SPC_BT709
@@ -97,7 +97,7 @@ class H264Writer:
     def write(self, image: Image, pts: int) -> None:
         """Append a frame.
 
-        :param image: uint8 [height, width, 3] RGB, or [height · 3/2, width] for ``nv12``, C-contiguous.
+        :param image: uint8 [height, width, 3] RGB, or [height · 3/2, width] for ``nv12``.
         :param pts: in ticks; larger than the one before.
         :raises InvalidArgument: INVALID_SIZE, PTS_NOT_INCREASING
         """
@@ -106,7 +106,8 @@ class H264Writer:
         if self._last_pts is not None and pts <= self._last_pts:
             raise InvalidArgument("PTS_NOT_INCREASING", f"Time stamp {pts} does not come after {self._last_pts}.")
         self._last_pts = pts
-        frame = VideoFrame.from_numpy_buffer(image, "nv12") if self._planar else self._converted(image)
+        # Without a copy. (PyAV's from_numpy_buffer mistakes the height of every second NV12 picture.)
+        frame = VideoFrame.from_dlpack((luma(image), chroma(image)), "nv12") if self._planar else self._converted(image)
         frame.pts = pts
         frame.time_base = self._stream.codec_context.time_base
         self._container.mux(self._stream.encode(frame))
