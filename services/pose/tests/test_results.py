@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from kinemesh.media import ColorMatrix, FrameIndex, Orientation
+from kinemesh.media import FrameIndex, Orientation
+from kinemesh.nv12 import ColorMatrix
 from kinemesh.results.poses import PoseRows, empty_rows
 from kinemesh_pose.messages import frame_results
 from kinemesh_pose.results import to_documents

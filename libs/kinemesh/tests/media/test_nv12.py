@@ -12,13 +12,13 @@ import pytest
 from av.video.reformatter import ColorRange, Colorspace
 
 from kinemesh import media
-from kinemesh.media.nv12 import chroma, even_size, luma, yuv_of_rgb
 from kinemesh.media.synthetic import write_clip
+from kinemesh.nv12 import ColorMatrix, chroma, even_size, luma, yuv_of_rgb
 
 GREEN = (10, 180, 60)
 
 
-def _rgb(picture: media.Image, matrix: media.ColorMatrix) -> np.ndarray:
+def _rgb(picture: media.Image, matrix: ColorMatrix) -> np.ndarray:
     size = luma(picture).shape[::-1]
     yuv = np.dstack([luma(picture), cv2.resize(chroma(picture), size, interpolation=cv2.INTER_LINEAR)])
     forth = yuv_of_rgb(matrix)

@@ -14,6 +14,7 @@ import pytest
 from kinemesh import media
 from kinemesh.errors import InvalidArgument
 from kinemesh.media.synthetic import numbered_image, read_number
+from kinemesh.nv12 import ColorMatrix
 
 MILLISECOND = 0.001
 
@@ -151,10 +152,10 @@ def test_any_time_base_is_kept(tmp_path: Path, time_base: Fraction) -> None:
     assert np.abs(media.read_times(tmp_path / "out.mp4") - expected).max() <= MILLISECOND
 
 
-@pytest.mark.parametrize(("matrix", "tag"), [(media.ColorMatrix.BT601, 6), (media.ColorMatrix.BT709, 1)])
+@pytest.mark.parametrize(("matrix", "tag"), [(ColorMatrix.BT601, 6), (ColorMatrix.BT709, 1)])
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (64, 50), (66, 98), (2, 2)])
 def test_nv12_images_are_taken_as_they_are(
-    tmp_path: Path, matrix: media.ColorMatrix, tag: int, width: int, height: int
+    tmp_path: Path, matrix: ColorMatrix, tag: int, width: int, height: int
 ) -> None:
     planes = np.full((height * 3 // 2, width), 128, np.uint8)
     planes[:height] = 81

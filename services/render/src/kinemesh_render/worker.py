@@ -17,8 +17,8 @@ from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Cancelled, Internal
 from kinemesh.job.v1 import job_pb2
 from kinemesh.media import Frame, FrameIndex, H264Writer, concatenate, decode
-from kinemesh.media.nv12 import even_size
 from kinemesh.media.picture import encode_picture
+from kinemesh.nv12 import even_size
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.results.poses import concatenate as concatenate_rows
 from kinemesh.results.poses import rows_from_parquet

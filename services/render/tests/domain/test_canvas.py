@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinemesh.media.nv12 import ColorMatrix, chroma, luma, yuv_of_rgb
+from kinemesh.nv12 import ColorMatrix, chroma, luma, yuv_of_rgb
 from kinemesh_render.domain.canvas import Canvas, on_nv12, on_rgb, shrunk
 from kinemesh_render.domain.drawing import draw_scene
 from kinemesh_render.domain.faces import hide, letterbox

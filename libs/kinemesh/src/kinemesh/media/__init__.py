@@ -6,7 +6,6 @@ from kinemesh.media.concat import concatenate, read_times
 from kinemesh.media.decode import decode
 from kinemesh.media.encode import H264Writer
 from kinemesh.media.index import FrameIndex, build_index
-from kinemesh.media.nv12 import ColorMatrix
 from kinemesh.media.probe import probe
 from kinemesh.media.source import BinaryFile, Source
 from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation, VideoInfo
@@ -14,7 +13,6 @@ from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientati
 __all__ = [
     "DEFAULT_LIMITS",
     "BinaryFile",
-    "ColorMatrix",
     "Frame",
     "FrameIndex",
     "H264Writer",

@@ -13,7 +13,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument, OutOfRange, UnsupportedMedia
-from kinemesh.media import nv12
+from kinemesh.media.colors import source_colorspace, to_nv12
 from kinemesh.media.container import check_pixels, keep_only, open_media, translated_errors
 from kinemesh.media.index import FrameIndex, decode_packet
 from kinemesh.media.source import Source, open_bytes
@@ -47,7 +47,7 @@ def decode(
     :param start: first frame.
     :param stop: frame after the last; the end of the video if None.
     :param size: (width, height) of the upright image; scaled inside swscale. The video's own size if None.
-    :param layout: of the images: ``rgb``, or ``nv12`` (see :mod:`kinemesh.media.nv12`) in the index's colour matrix.
+    :param layout: of the images: ``rgb``, or ``nv12`` (see :mod:`kinemesh.nv12`) in the index's colour matrix.
     :param threads: of the decoder.
     :raises OutOfRange: FRAME_OUT_OF_RANGE
     :raises InvalidArgument: INVALID_SIZE
@@ -97,7 +97,7 @@ def _decode(
                     if number < position:
                         continue
                     if layout == "nv12":
-                        image = nv12.from_frame(converter, frame, stored_size, index.color_matrix, index.orientation)
+                        image = to_nv12(converter, frame, stored_size, index.color_matrix, index.orientation)
                     else:
                         image = _rgb(converter, frame, stored_size, index.orientation)
                     yield Frame(number, int(index.pts[number]), image)
@@ -167,7 +167,7 @@ def _rgb(converter: VideoReformatter, frame: VideoFrame, size: tuple[int, int], 
         width=size[0],
         height=size[1],
         format="rgb24",
-        src_colorspace=nv12.source_colorspace(frame),
+        src_colorspace=source_colorspace(frame),
         dst_color_range=ColorRange.JPEG,
         interpolation=Interpolation.BILINEAR,
         threads=1,

@@ -14,8 +14,9 @@ from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, VideoRefo
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument
-from kinemesh.media.nv12 import COLORSPACE, ColorMatrix, chroma, even_size, luma
+from kinemesh.media.colors import COLORSPACE
 from kinemesh.media.types import Image
+from kinemesh.nv12 import ColorMatrix, chroma, even_size, luma
 
 _TAG = {ColorMatrix.BT601: 6, ColorMatrix.BT709: 1}  # AVCOL_SPC_SMPTE170M, AVCOL_SPC_BT709
 

@@ -21,11 +21,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument, TooLarge, UnsupportedMedia
+from kinemesh.media.colors import matrix_of
 from kinemesh.media.container import open_media, translated_errors, video_stream
-from kinemesh.media.nv12 import ColorMatrix, matrix_of
 from kinemesh.media.probe import check_duration, orientation_of, upright_size
 from kinemesh.media.source import BinaryFile, Source, open_bytes
 from kinemesh.media.types import DEFAULT_LIMITS, Limits, Orientation
+from kinemesh.nv12 import ColorMatrix
 
 _MAGIC = b"KMFI\x01\n"
 _TRIAL_PACKETS = 16

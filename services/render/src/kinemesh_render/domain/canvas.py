@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh.media.nv12 import ColorMatrix, chroma, luma, yuv_of_rgb
+from kinemesh.nv12 import ColorMatrix, chroma, luma, yuv_of_rgb
 from kinemesh_render.domain.style import Color
 
 Image = NDArray[np.uint8]
-"""uint8 [height, width, 3], RGB, C-contiguous and writable; or NV12, as :mod:`kinemesh.media.nv12` has it."""
+"""uint8 [height, width, 3], RGB, C-contiguous and writable; or NV12, as :mod:`kinemesh.nv12` has it."""
 Rectangle = tuple[int, int, int, int]
 """x, y, width and height of a part of a picture."""
 
