@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 
 from kinemesh.errors import Unavailable
+from kinemesh.pipelining import in_thread
 
 _POLL_S = 0.05
 _FIRST_BACKOFF_S = 0.2
@@ -133,7 +134,9 @@ class Process:
         began = time.monotonic()
         self._starts.append(began)
         if spec.prepare is not None:
-            await _to_its_end(spec.prepare)
+            await in_thread(
+                spec.prepare
+            )  # to its end, however often we are cancelled: it writes nothing after the stop
         spec.log.parent.mkdir(parents=True, exist_ok=True)
         _rotate(spec.log)
         with spec.log.open("ab") as log:
@@ -219,16 +222,6 @@ class Process:
             server=self.spec.name,
             log=self.spec.log,
         )
-
-
-async def _to_its_end(prepare: Callable[[], None]) -> None:
-    """Run on a thread. It cannot be cancelled: when we are, wait for it, so that it writes nothing after the stop."""
-    thread = asyncio.ensure_future(asyncio.to_thread(prepare))
-    try:
-        await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        await asyncio.gather(thread, return_exceptions=True)
-        raise
 
 
 def as_user(user: str | None, argv: Sequence[str]) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ def seaweedfs_spec(
         name="s3",
         argv=(
             program("weed"),
+            "-logtostderr=true",  # and not to files in the system's temporary folder, which nobody removes
             "server",
             f"-dir={folder / 'data'}",
             "-ip=127.0.0.1",
