@@ -76,7 +76,9 @@ async def ingest(
         "KINEMESH_RETENTION__SWEEP_INTERVAL_S": "0.5",
     }
     address = f"127.0.0.1:{port}"
-    spec = service_spec("ingest", env, folder / "log", grpc_serving(address), address=address, restarts=5)
+    spec = service_spec(
+        "ingest", env, folder / "log", folder / "scratch", grpc_serving(address), address=address, restarts=5
+    )
     await supervisor.start([spec])
     channel = open_channel(address)
     async with connect(NatsSettings(url=nats_server.url), "test") as bus:

@@ -30,7 +30,11 @@ async def test_the_process_serves(nats_server: NatsServer, s3_server: S3Server, 
     }
     # Of its own and not the session's supervisor: a service that stayed would take other tests' work.
     async with Supervisor() as supervisor:
-        await supervisor.start([service_spec("render", env, tmp_path / "log", grpc_serving(address), address=address)])
+        scratch = tmp_path / "scratch"
+        (scratch / "left by one that was killed").mkdir(parents=True)
+        spec = service_spec("render", env, tmp_path / "log", scratch, grpc_serving(address), address=address)
+        await supervisor.start([spec])
+        assert list(scratch.iterdir()) == []
         channel = open_channel(address)
         request = render_pb2.RenderFrameRequest()
         request.frame.data = encode_picture(np.zeros((20, 30, 3), np.uint8), ".png", 90)

@@ -43,6 +43,10 @@ class Layout:
         """What a server keeps."""
         return self.root / server
 
+    def scratch(self, service: str) -> Path:
+        """Where a service has its temporary files."""
+        return self.root / "scratch" / service
+
     def log(self, server: str) -> Path:
         """What a server prints."""
         return self.root / "logs" / f"{server}.log"

@@ -161,6 +161,7 @@ class Mesh:
             name,
             self.environment(name),
             self.layout.log(name),
+            self.layout.scratch(name),
             ready,
             address=address,
             after=after,

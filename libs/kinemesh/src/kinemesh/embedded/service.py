@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,20 +16,30 @@ def service_spec(
     name: str,
     env: Mapping[str, str],
     log: Path,
+    scratch: Path,
     ready: Check,
     *,
     address: str = "",
     after: tuple[str, ...] = (),
     restarts: int = 0,
 ) -> ServerSpec:
-    """``python -m kinemesh_<name>`` with the settings in ``env``."""
+    """``python -m kinemesh_<name>`` with the settings in ``env``.
+
+    :param scratch: a folder for its temporary files. It is emptied at each start: a killed service leaves some behind.
+    """
+
+    def prepare() -> None:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+
     return ServerSpec(
         name=name,
         argv=(sys.executable, "-m", f"kinemesh_{name}"),
         ready=ready,
         log=log,
         address=address,
-        env={"PYTHONUNBUFFERED": "1", **env},
+        env={"PYTHONUNBUFFERED": "1", "TMPDIR": str(scratch), **env},
+        prepare=prepare,
         after=after,
         restarts=restarts,
         grace_s=15.0,
