@@ -82,7 +82,7 @@ bench: models ## measure the mesh against what a user would write, several times
 	$(CAPS) $(BIN)/python bench/bench_pose.py --out "$(OUT)" --rounds 3
 
 .PHONY: bench-soak
-bench-soak: models ## memory over 40 jobs, and how soon a cancelled one stops
+bench-soak: models ## memory over 20 jobs, and how soon a cancelled one stops
 	$(CAPS) $(BIN)/python bench/bench_soak.py --out "$(OUT)"
 
 .PHONY: bench-pose

@@ -41,6 +41,7 @@ from kinemesh.bus.topology import (
     stage_consumer,
 )
 from kinemesh.event.v1 import event_pb2
+from kinemesh.serving.memory import give_back_freed_memory
 from kinemesh.serving.status import as_error, to_failure
 from kinemesh.task.v1 import task_pb2
 from kinemesh.telemetry.metrics import FAILURES, TASK_FRAMES, TASK_SECONDS, TASKS_IN_HAND
@@ -50,6 +51,7 @@ _JOB_ENDED = "job ended"
 _GIVEN_BACK = "given back"
 _REPORT_INTERVAL_S = 1.0
 _FRAMES_PER_EVENT = 30
+_MOMENT_S = 1.0
 
 _log = structlog.get_logger()
 
@@ -117,15 +119,19 @@ async def work(
                 one.cancel(_JOB_ENDED)
 
     watching = await bus.client.subscribe(event_subject("*", "state"), cb=on_state)
-    drained = asyncio.create_task(_drain(in_hand, stop, drain_s))
+    ended = asyncio.Event()
+    beside = [asyncio.create_task(_drain(in_hand, stop, drain_s)), asyncio.create_task(_rest(in_hand, ended))]
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(stop.wait())
             for stage, handle, slots in handlers:
                 consumer = stage_consumer(stage)
-                group.create_task(consume(bus, consumer, _settler(bus, consumer, handle, in_hand), stop, slots=slots))
+                group.create_task(
+                    consume(bus, consumer, _settler(bus, consumer, handle, in_hand, ended), stop, slots=slots)
+                )
     finally:
-        drained.cancel()
+        for task in beside:
+            task.cancel()
         with contextlib.suppress(NatsError, OSError):
             await watching.unsubscribe()
 
@@ -137,7 +143,18 @@ async def _drain(in_hand: _InHand, stop: asyncio.Event, drain_s: float) -> None:
         one.cancel(_GIVEN_BACK)
 
 
-def _settler(bus: Bus, consumer: Consumer, handle: Handle, in_hand: _InHand) -> Callable[[Msg], Awaitable[None]]:
+async def _rest(in_hand: _InHand, ended: asyncio.Event) -> None:
+    """Whenever there has been nothing to do for a moment, let the system have the memory that the work needed."""
+    while await ended.wait():
+        ended.clear()
+        await asyncio.sleep(_MOMENT_S)
+        if not in_hand and not ended.is_set():
+            await asyncio.to_thread(give_back_freed_memory)
+
+
+def _settler(
+    bus: Bus, consumer: Consumer, handle: Handle, in_hand: _InHand, ended: asyncio.Event
+) -> Callable[[Msg], Awaitable[None]]:
     async def settle(message: Msg) -> None:
         task = _read(message.data)
         with (
@@ -147,6 +164,7 @@ def _settler(bus: Bus, consumer: Consumer, handle: Handle, in_hand: _InHand) -> 
             started = time.perf_counter()
             with TASKS_IN_HAND.labels(task.stage).track_inprogress():
                 ending = await _do(bus, consumer, message, task, handle, in_hand)
+            ended.set()
             seconds = time.perf_counter() - started
             TASK_SECONDS.labels(task.stage, ending).observe(seconds)
             _log.info("task ended", stage=task.stage, ending=ending, seconds=round(seconds, 3))
