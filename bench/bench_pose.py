@@ -12,6 +12,7 @@ over the rounds. ``mesh_fps`` and ``ratio`` are of the first job, ``warm_fps`` a
 Writes ``OUT/pose.json``::
 
     mesh_fps, loop_fps, ratio   frames per second, and how many times as fast the mesh is
+    warm_fps, warm_ratio        the same for the second job
     stages                      seconds that each stage adds
     peak_rss_mb                 most memory that each process had resident, with its children
     frames, rounds, cores, video
@@ -30,9 +31,11 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs import follow
 from memory import PEAK, memory_mb
 from rich.console import Console
 from rich.table import Table
@@ -87,47 +90,41 @@ def choose_video(named: str, folder: Path) -> Path:
 
 
 async def run_mesh(video: Path, out: Path, max_persons: int) -> dict[str, Any]:
-    """One job on a fresh mesh."""
+    """The same job twice on a fresh mesh."""
     async with temporary_mesh("default") as mesh:
         await mesh.start()
         async with KinemeshClient(mesh.http_url) as client:
             pipelines = (await client.list_pipelines()).items
-            times = StageTimes(next(pipeline.stages for pipeline in pipelines if pipeline.name == "pose"))
-            started = time.perf_counter()
-            asset = await client.upload(video)
-            uploaded = time.perf_counter()
-            job = await client.create_job("pose", asset.asset_id, {"max_persons": max_persons})
-            async for event in client.watch(job.job_id):
-                times.note(event)
-            seconds = time.perf_counter() - started
-            job = await client.get_job(job.job_id)
-            if job.state != "SUCCEEDED":
-                raise SystemExit(f"The job ended as {job.state}: {job.failure}")
+            stages = next(pipeline.stages for pipeline in pipelines if pipeline.name == "pose")
+            job, seconds, added = await run_job(client, stages, video, max_persons)
             for output in job.outputs:
                 if output.name in _WANTED:
                     await client.download(job.job_id, output, out / output.name)
-            warm_s = await again(client, video, max_persons)
+            _, warm_s, _ = await run_job(client, stages, video, max_persons)
         frames = frame_count(job)
         peaks = {row.name: memory_mb(row.pid, PEAK) for row in mesh.status() if row.pid is not None}
-        stages = {"upload": round(uploaded - started, 3), **times.seconds()}
         return {
             "fps": frames / seconds,
             "warm_fps": frames / warm_s,
             "seconds": seconds,
             "frames": frames,
-            "stages": stages,
+            "stages": added,
             "peak_rss_mb": peaks,
         }
 
 
-async def again(client: KinemeshClient, video: Path, max_persons: int) -> float:
-    """Seconds of the same job on the mesh that has done it."""
+async def run_job(
+    client: KinemeshClient, stages: Sequence[str], video: Path, max_persons: int
+) -> tuple[Job, float, dict[str, float]]:
+    """A job, the seconds from its upload to its end, and those that each stage added."""
+    times = StageTimes(stages)
     started = time.perf_counter()
     asset = await client.upload(video)
-    job = await client.create_job("pose", asset.asset_id, {"max_persons": max_persons})
-    async for _ in client.watch(job.job_id):
-        pass
-    return time.perf_counter() - started
+    uploaded = time.perf_counter()
+    created = await client.create_job("pose", asset.asset_id, {"max_persons": max_persons})
+    job = await follow(client, created.job_id, times.note)
+    seconds = time.perf_counter() - started
+    return job, seconds, {"upload": round(uploaded - started, 3), **times.seconds()}
 
 
 def frame_count(job: Job) -> int:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from jobs import follow
 from memory import NOW, memory_mb
 from rich.console import Console
 from rich.table import Table
@@ -79,8 +80,7 @@ async def run_job(client: KinemeshClient, asset_id: str) -> float:
     """Seconds of one job."""
     started = time.perf_counter()
     job = await client.create_job("pose", asset_id, {})
-    async for _ in client.watch(job.job_id):
-        pass
+    await follow(client, job.job_id, lambda _: None)
     return round(time.perf_counter() - started, 2)
 
 

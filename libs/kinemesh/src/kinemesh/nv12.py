@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
+"""Pixels: NV12, or uint8 [height, width, 3] in RGB where that is said."""
 
 
 class ColorMatrix(StrEnum):

@@ -165,7 +165,7 @@ def test_nv12_images_are_taken_as_they_are(
         width=width,
         height=height,
         time_base=Fraction(1, 25),
-        pixel_format="nv12",
+        layout="nv12",
         color_matrix=matrix,
         crf=1,
     ) as writer:

@@ -11,9 +11,9 @@ from kinemesh.media import build_index, decode
 from kinemesh.media.synthetic import write_clip
 from kinemesh.results.poses import LANDMARKS, PoseRows, rows_from_parquet, rows_to_parquet
 from kinemesh_pose.domain.roi import crop
-from kinemesh_pose.domain.stitch import SegmentRows, stitch
 from kinemesh_pose.messages import frame_results
 from kinemesh_pose.results import to_documents
+from kinemesh_pose.worker import stitched
 
 _FRAMES = 30
 _STEP = 9000  # a tenth of a second: three seconds are enough for every metric to have something to measure
@@ -38,9 +38,6 @@ def rehearse() -> None:
         image=shape + 0.01 * wave,
         world=shape[:, :3] + 0.1 * wave,
     )
-    rows = rows_from_parquet(rows_to_parquet(rows))
-    segment = SegmentRows(rows.frame_index, rows.time_sec, rows.person_id.astype(np.int64), rows.image, rows.warm_up)
-    ids, _ = stitch(segment, None, index.width / index.height)
-    rows = rows.with_ids(ids.astype(np.int32))
+    rows, _ = stitched(rows_from_parquet(rows_to_parquet(rows)), None, index.width / index.height)
     frame_results(rows, range(_FRAMES), index)
     to_documents(rows, index, smooth=True)

@@ -69,7 +69,7 @@ class Worker:
         if segment.index > 0:
             before = segments_of(task, segment.camera)[segment.index - 1]
             snapshot = Snapshot.from_bytes(await self._store.get_bytes(result_key(task, "stitch", before, _STATE)))
-        named, after = await in_thread(_stitch, rows, snapshot, index.width / index.height)
+        named, after = await in_thread(stitched, rows, snapshot, index.width / index.height)
         await self._store.put_bytes(result_key(task, "stitch", segment, _STATE), after.to_bytes())
         await self._store.put_bytes(result_key(task, "stitch", segment), rows_to_parquet(named))
         frames = range(segment.start_frame, segment.stop_frame)
@@ -132,7 +132,8 @@ def _rows(found: list[FramePoses], index: FrameIndex, first: int, start: int) ->
     )
 
 
-def _stitch(rows: PoseRows, snapshot: Snapshot | None, aspect: float) -> tuple[PoseRows, Snapshot]:
+def stitched(rows: PoseRows, snapshot: Snapshot | None, aspect: float) -> tuple[PoseRows, Snapshot]:
+    """A segment's rows under the ids that hold through the clip, without warm-up, and what the next segment needs."""
     segment = SegmentRows(rows.frame_index, rows.time_sec, rows.person_id.astype(np.int64), rows.image, rows.warm_up)
     ids, after = stitch(segment, snapshot, aspect)
     named = rows.where(~rows.warm_up).with_ids(ids.astype(np.int32))

@@ -31,9 +31,7 @@ def rehearse() -> None:
         write_clip(clip, pts=(0, 3000), size=_SIZE)
         index = build_index(clip)
         part = io.BytesIO()
-        with H264Writer(
-            part, width=_SIZE[0], height=_SIZE[1], time_base=index.time_base, pixel_format="nv12"
-        ) as writer:
+        with H264Writer(part, width=_SIZE[0], height=_SIZE[1], time_base=index.time_base, layout="nv12") as writer:
             for frame in decode(clip, index, layout="nv12"):
                 canvas = on_nv12(frame.image, index.color_matrix)
                 draw_scene(canvas, Scene([somebody]), resolve())

@@ -13,9 +13,10 @@ from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.errors import InvalidArgument, TooLarge
 from kinemesh.media.picture import decode_picture, encode_picture
+from kinemesh.nv12 import Image
 from kinemesh.pose.v1 import pose_pb2
 from kinemesh.render.v1 import render_pb2, render_pb2_grpc
-from kinemesh_render.domain.canvas import Image, on_rgb
+from kinemesh_render.domain.canvas import on_rgb
 from kinemesh_render.domain.drawing import beside, draw_scene
 from kinemesh_render.domain.faces import heads, hide
 from kinemesh_render.domain.scene import Area, Body, Scene, Thing, Trail

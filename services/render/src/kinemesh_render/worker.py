@@ -18,13 +18,13 @@ from kinemesh.errors import Cancelled, Internal
 from kinemesh.job.v1 import job_pb2
 from kinemesh.media import Frame, FrameIndex, H264Writer, concatenate, decode
 from kinemesh.media.picture import encode_picture
-from kinemesh.nv12 import even_size
+from kinemesh.nv12 import Image, even_size
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.results.poses import concatenate as concatenate_rows
 from kinemesh.results.poses import rows_from_parquet
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
-from kinemesh_render.domain.canvas import Image, on_nv12
+from kinemesh_render.domain.canvas import on_nv12
 from kinemesh_render.domain.drawing import beside, draw_scene
 from kinemesh_render.domain.faces import CARRIED_FRAMES, DETECTED_EVERY, Boxes, Carrier, heads, hide
 from kinemesh_render.domain.scene import PoseTable, scene_of
@@ -191,7 +191,7 @@ class Worker:
             part,
             width=width,
             height=height,
-            pixel_format="nv12",
+            layout="nv12",
             color_matrix=index.color_matrix,
             time_base=index.time_base,
             frame_rate=index.frame_rate,

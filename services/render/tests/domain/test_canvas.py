@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kinemesh.nv12 import ColorMatrix, chroma, luma, yuv_of_rgb
-from kinemesh_render.domain.canvas import Canvas, on_nv12, on_rgb, shrunk
+from kinemesh_render.domain.canvas import Canvas, on_nv12, on_rgb, scaled
 from kinemesh_render.domain.drawing import draw_scene
 from kinemesh_render.domain.faces import hide, letterbox
 from kinemesh_render.domain.scene import Area, Body, Scene, Thing, Trail
@@ -32,7 +32,7 @@ def nv12_of(image: Image, matrix: ColorMatrix) -> Image:
 
 
 def seen(canvas: Canvas) -> Image:
-    return shrunk(canvas, (0, 0, canvas.width, canvas.height), canvas.width, canvas.height)
+    return scaled(canvas, (0, 0, canvas.width, canvas.height), canvas.width, canvas.height)
 
 
 def grey() -> Image:

@@ -51,7 +51,7 @@ _JOB_ENDED = "job ended"
 _GIVEN_BACK = "given back"
 _REPORT_INTERVAL_S = 1.0
 _FRAMES_PER_EVENT = 30
-_MOMENT_S = 1.0
+_IDLE_S = 1.0
 
 _log = structlog.get_logger()
 
@@ -120,7 +120,10 @@ async def work(
 
     watching = await bus.client.subscribe(event_subject("*", "state"), cb=on_state)
     ended = asyncio.Event()
-    beside = [asyncio.create_task(_drain(in_hand, stop, drain_s)), asyncio.create_task(_rest(in_hand, ended))]
+    beside = [
+        asyncio.create_task(_drain(in_hand, stop, drain_s)),
+        asyncio.create_task(_give_back_when_idle(in_hand, ended)),
+    ]
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(stop.wait())
@@ -143,11 +146,11 @@ async def _drain(in_hand: _InHand, stop: asyncio.Event, drain_s: float) -> None:
         one.cancel(_GIVEN_BACK)
 
 
-async def _rest(in_hand: _InHand, ended: asyncio.Event) -> None:
+async def _give_back_when_idle(in_hand: _InHand, ended: asyncio.Event) -> None:
     """Whenever there has been nothing to do for a moment, let the system have the memory that the work needed."""
     while await ended.wait():
         ended.clear()
-        await asyncio.sleep(_MOMENT_S)
+        await asyncio.sleep(_IDLE_S)
         if not in_hand and not ended.is_set():
             await asyncio.to_thread(give_back_freed_memory)
 

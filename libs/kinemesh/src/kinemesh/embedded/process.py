@@ -134,9 +134,8 @@ class Process:
         began = time.monotonic()
         self._starts.append(began)
         if spec.prepare is not None:
-            await in_thread(
-                spec.prepare
-            )  # to its end, however often we are cancelled: it writes nothing after the stop
+            # To its end, however often we are cancelled: nothing may be written after the stop.
+            await in_thread(spec.prepare)
         spec.log.parent.mkdir(parents=True, exist_ok=True)
         _rotate(spec.log)
         with spec.log.open("ab") as log:

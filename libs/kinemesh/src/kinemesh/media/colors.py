@@ -1,4 +1,4 @@
-"""The colours of decoded frames: what they mean, and how frames become NV12 pictures."""
+"""The colours of decoded frames: what they mean, and how frames become pictures."""
 
 from __future__ import annotations
 
@@ -31,9 +31,14 @@ def matrix_of(frame: VideoFrame) -> ColorMatrix:
     return _MATRIX_OF_TAG.get(int(frame.colorspace), ColorMatrix.BT709)
 
 
-def source_colorspace(frame: VideoFrame) -> Colorspace | None:
-    """What to tell swscale about a frame's colours: nothing if the frame says it itself."""
-    return COLORSPACE[matrix_of(frame)] if frame.colorspace == _UNSPECIFIED else None
+def to_rgb(converter: VideoReformatter, frame: VideoFrame, size: tuple[int, int], orientation: Orientation) -> Image:
+    """A decoded frame as an upright picture: uint8 [height, width, 3], RGB, whose rows may lie apart in memory.
+
+    :param size: (width, height) before it is turned upright.
+    """
+    converted = _converted(converter, frame, size, "rgb24", ColorRange.JPEG)
+    image: Image = converted.to_ndarray().astype(np.uint8, copy=False)
+    return orientation.apply(image)
 
 
 def to_nv12(
@@ -54,17 +59,7 @@ def to_nv12(
         and matrix_of(frame) == matrix
         and frame.colorspace in (_UNSPECIFIED, *_MATRIX_OF_TAG)
     ):
-        frame = converter.reformat(
-            frame,
-            width=size[0],
-            height=size[1],
-            format="yuv420p",
-            src_colorspace=source_colorspace(frame),
-            dst_colorspace=COLORSPACE[matrix],
-            dst_color_range=ColorRange.MPEG,
-            interpolation=Interpolation.BILINEAR,
-            threads=1,
-        )
+        frame = _converted(converter, frame, size, "yuv420p", ColorRange.MPEG, COLORSPACE[matrix])
     y, u, v = (orientation.apply(_pixels(plane)) for plane in frame.planes)
     height, width = y.shape
     even_width, even_height = even_size(width, height)
@@ -75,6 +70,28 @@ def to_nv12(
     held[:, width:] = held[:, width - 1 : width]
     cv2.merge([u, v], chroma(image))
     return image
+
+
+def _converted(
+    converter: VideoReformatter,
+    frame: VideoFrame,
+    size: tuple[int, int],
+    pixel_format: str,
+    color_range: ColorRange,
+    colorspace: Colorspace | None = None,
+) -> VideoFrame:
+    return converter.reformat(
+        frame,
+        width=size[0],
+        height=size[1],
+        format=pixel_format,
+        # What an untagged frame means must be said; a tagged one says it itself.
+        src_colorspace=COLORSPACE[matrix_of(frame)] if frame.colorspace == _UNSPECIFIED else None,
+        dst_colorspace=colorspace,
+        dst_color_range=color_range,
+        interpolation=Interpolation.BILINEAR,
+        threads=1,
+    )
 
 
 def _pixels(plane: VideoPlane) -> Image:

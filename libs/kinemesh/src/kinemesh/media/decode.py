@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument, OutOfRange, UnsupportedMedia
-from kinemesh.media.colors import source_colorspace, to_nv12
+from kinemesh.media.colors import to_nv12, to_rgb
 from kinemesh.media.container import check_pixels, keep_only, open_media, translated_errors
 from kinemesh.media.index import FrameIndex, decode_packet
 from kinemesh.media.source import Source, open_bytes
-from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation
-
-Layout = Literal["rgb", "nv12"]
+from kinemesh.media.types import DEFAULT_LIMITS, Frame, Layout, Limits
 
 
 class _MismatchError(Exception):
@@ -99,7 +95,7 @@ def _decode(
                     if layout == "nv12":
                         image = to_nv12(converter, frame, stored_size, index.color_matrix, index.orientation)
                     else:
-                        image = _rgb(converter, frame, stored_size, index.orientation)
+                        image = to_rgb(converter, frame, stored_size, index.orientation)
                     yield Frame(number, int(index.pts[number]), image)
                     position += 1
                     if position == stop:
@@ -159,18 +155,3 @@ def _frames_from(
                     raise _MismatchError
                 yield number, frame
                 number += 1
-
-
-def _rgb(converter: VideoReformatter, frame: VideoFrame, size: tuple[int, int], orientation: Orientation) -> Image:
-    converted = converter.reformat(
-        frame,
-        width=size[0],
-        height=size[1],
-        format="rgb24",
-        src_colorspace=source_colorspace(frame),
-        dst_color_range=ColorRange.JPEG,
-        interpolation=Interpolation.BILINEAR,
-        threads=1,
-    )
-    image: npt.NDArray[np.uint8] = converted.to_ndarray().astype(np.uint8, copy=False)
-    return orientation.apply(image)

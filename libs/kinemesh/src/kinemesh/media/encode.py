@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from types import TracebackType
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Self
 
 import av
 import numpy as np
@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument
 from kinemesh.media.colors import COLORSPACE
-from kinemesh.media.types import Image
+from kinemesh.media.types import Image, Layout
 from kinemesh.nv12 import ColorMatrix, chroma, even_size, luma
 
 _TAG = {ColorMatrix.BT601: 6, ColorMatrix.BT709: 1}  # AVCOL_SPC_SMPTE170M, AVCOL_SPC_BT709
@@ -34,7 +34,7 @@ class H264Writer:
     :param height: of the frames.
     :param time_base: seconds per tick; the source's.
     :param frame_rate: nominal, for rate control only.
-    :param pixel_format: of the images given to :meth:`write`: ``rgb24``, which is converted, or ``nv12``, which is not.
+    :param layout: of the images given to :meth:`write`: ``rgb``, which is converted, or ``nv12``, which is not.
     :param color_matrix: of what is written, and of the images given as ``nv12``.
     :param preset: of x264.
     :param crf: of x264, 0 (lossless) to 51.
@@ -50,7 +50,7 @@ class H264Writer:
         height: int,
         time_base: Fraction,
         frame_rate: Fraction = Fraction(30),
-        pixel_format: Literal["rgb24", "nv12"] = "rgb24",
+        layout: Layout = "rgb",
         color_matrix: ColorMatrix = ColorMatrix.BT709,
         preset: str = "superfast",
         crf: int = 23,
@@ -61,8 +61,8 @@ class H264Writer:
             raise InvalidArgument(
                 "INVALID_SIZE", "Width and height must lie between 1 and 16384.", width=width, height=height
             )
-        self._planar = pixel_format == "nv12"
-        if self._planar and (width % 2 or height % 2):
+        self._layout = layout
+        if layout == "nv12" and (width % 2 or height % 2):
             raise InvalidArgument(
                 "INVALID_SIZE", "NV12 images have an even width and height.", width=width, height=height
             )
@@ -70,7 +70,7 @@ class H264Writer:
             raise InvalidArgument(
                 "INVALID_ENCODER_SETTING", "crf must lie between 0 and 51; gop and time base above 0."
             )
-        self._shape = (height * 3 // 2, width) if self._planar else (height, width, 3)
+        self._shape = (height * 3 // 2, width) if layout == "nv12" else (height, width, 3)
         self._pad = (height % 2, width % 2)
         self._color_matrix = color_matrix
         self.size = even_size(width, height)
@@ -81,7 +81,7 @@ class H264Writer:
         self._container = av.open(target, "w", format="nut", options={"fflags": "+bitexact"})
         stream: VideoStream = self._container.add_stream("libx264", rate=frame_rate.limit_denominator(60_000))
         stream.width, stream.height = self.size
-        stream.pix_fmt = "nv12" if self._planar else "yuv420p"  # one and the same to x264
+        stream.pix_fmt = "nv12" if layout == "nv12" else "yuv420p"  # one and the same to x264
         stream.time_base = time_base
         context = stream.codec_context
         context.time_base = time_base
@@ -107,8 +107,11 @@ class H264Writer:
         if self._last_pts is not None and pts <= self._last_pts:
             raise InvalidArgument("PTS_NOT_INCREASING", f"Time stamp {pts} does not come after {self._last_pts}.")
         self._last_pts = pts
-        # Without a copy. (PyAV's from_numpy_buffer mistakes the height of every second NV12 picture.)
-        frame = VideoFrame.from_dlpack((luma(image), chroma(image)), "nv12") if self._planar else self._converted(image)
+        if self._layout == "nv12":
+            # Without a copy. PyAV's from_numpy_buffer mistakes the height of every second NV12 picture.
+            frame = VideoFrame.from_dlpack((luma(image), chroma(image)), "nv12")
+        else:
+            frame = self._converted(image)
         frame.pts = pts
         frame.time_base = self._stream.codec_context.time_base
         self._container.mux(self._stream.encode(frame))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 """uint8 [height, width, 3], RGB, upright."""
+
+Layout = Literal["rgb", "nv12"]
+"""How the pixels of a picture are laid out; of NV12 see :mod:`kinemesh.nv12`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh.nv12 import ColorMatrix, chroma, luma, yuv_of_rgb
+from kinemesh.nv12 import ColorMatrix, Image, chroma, luma, yuv_of_rgb
 from kinemesh_render.domain.style import Color
 
-Image = NDArray[np.uint8]
-"""uint8 [height, width, 3], RGB, C-contiguous and writable; or NV12, as :mod:`kinemesh.nv12` has it."""
 Rectangle = tuple[int, int, int, int]
 """x, y, width and height of a part of a picture."""
 
@@ -90,8 +88,8 @@ def on_nv12(image: Image, matrix: ColorMatrix) -> Canvas:
     return Canvas(y.shape[1], y.shape[0], (Layer(y, *_NV12[0]), Layer(uv, *_NV12[1])), matrix)
 
 
-def shrunk(canvas: Canvas, part: Rectangle, width: int, height: int) -> Image:
-    """A part of the picture in RGB at another size, for looking at: uint8 [height, width, 3]."""
+def scaled(canvas: Canvas, part: Rectangle, width: int, height: int) -> Image:
+    """A part of the picture at another size, in RGB whatever the canvas is: uint8 [height, width, 3]."""
     x, y, columns, rows = part
     values = []
     for layer in canvas.layers:

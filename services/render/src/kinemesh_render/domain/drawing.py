@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh.nv12 import ColorMatrix
-from kinemesh_render.domain.canvas import Canvas, Image, Stamp, dot, fixed, on_rgb, paste, stamp_of, strokes
+from kinemesh.nv12 import ColorMatrix, Image
+from kinemesh_render.domain.canvas import Canvas, Stamp, dot, fixed, on_rgb, paste, stamp_of, strokes
 from kinemesh_render.domain.scene import LEAST_VISIBILITY, Area, Body, Scene, Thing, Trail
 from kinemesh_render.domain.skeleton import (
     BONES,

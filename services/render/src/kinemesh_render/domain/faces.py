@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh_render.domain.canvas import Canvas, Image, Rectangle, shrunk
+from kinemesh.nv12 import Image
+from kinemesh_render.domain.canvas import Canvas, Rectangle, scaled
 from kinemesh_render.domain.scene import Body
 from kinemesh_render.domain.skeleton import HEAD, LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 
@@ -61,7 +62,7 @@ def letterbox(canvas: Canvas, part: Rectangle, size: int) -> Image:
     scale, left, top = _placement(columns, rows, size)
     width, height = max(1, round(columns * scale)), max(1, round(rows * scale))
     square = np.zeros((size, size, 3), np.uint8)
-    square[top : top + height, left : left + width] = shrunk(canvas, part, width, height)
+    square[top : top + height, left : left + width] = scaled(canvas, part, width, height)
     return square
 
 

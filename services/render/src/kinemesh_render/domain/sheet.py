@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from kinemesh_render.domain.canvas import Canvas, Image, shrunk
+from kinemesh.nv12 import Image
+from kinemesh_render.domain.canvas import Canvas, scaled
 
 CELLS: Final = 9
 _CELL_WIDTH: Final = 320
@@ -25,7 +26,7 @@ def chosen_frames(frame_count: int) -> list[int]:
 def cell_of(canvas: Canvas) -> Image:
     """A picture at the size in which it is shown: uint8 [height, width, 3], RGB."""
     height = max(1, round(_CELL_WIDTH * canvas.height / canvas.width))
-    return shrunk(canvas, (0, 0, canvas.width, canvas.height), _CELL_WIDTH, height)
+    return scaled(canvas, (0, 0, canvas.width, canvas.height), _CELL_WIDTH, height)
 
 
 def compose(cells: Sequence[Image]) -> Image:
