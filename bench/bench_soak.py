@@ -4,9 +4,9 @@
 
     make bench-soak
 
-Writes ``OUT/soak.json``: resident MiB of every server after each job, its growth (median of the last five jobs less
-median of the five after the first five), seconds of each job, and seconds from the call that cancels a running job
-until no worker has a task in hand.
+Writes ``OUT/soak.json``: the most resident MiB of every server during each job, its growth (median of the last five
+jobs less median of the second quarter's), seconds of each job, and seconds from the call that cancels a running job
+until no worker has a task in hand. Ends with status 1 if a server grew by more than a job's ups and downs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 from jobs import follow
-from memory import NOW, memory_mb
+from memory import PEAK, begin_peak, memory_mb
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +33,7 @@ from kinemesh_client.cli.demo import make_clip
 from kinemesh_client.local import temporary_mesh
 
 _WORKERS = ("pose", "render", "ingest")
+_FLAT_MB = 16.0
 
 
 def main() -> None:
@@ -44,6 +45,9 @@ def main() -> None:
     result = asyncio.run(soak(arguments.jobs))
     (arguments.out / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
     show(result)
+    grown = [name for name, grew in result["growth_mb"].items() if grew > _FLAT_MB]
+    if grown:
+        raise SystemExit(f"More memory from job to job: {', '.join(grown)}.")
 
 
 async def soak(jobs: int) -> dict[str, Any]:
@@ -58,20 +62,22 @@ async def soak(jobs: int) -> dict[str, Any]:
                 memory: dict[str, list[float]] = {row.name: [] for row in mesh.status()}
                 seconds = []
                 for _ in range(jobs):
+                    for row in mesh.status():
+                        begin_peak(row.pid or 0)
                     seconds.append(await run_job(client, asset.asset_id))
                     for row in mesh.status():
-                        memory[row.name].append(memory_mb(row.pid or 0, NOW))
+                        memory[row.name].append(memory_mb(row.pid or 0, PEAK))
                 cancelled = [await cancel_job(mesh, client, asset.asset_id) for _ in range(5)]
     return {
         "seconds": seconds,
-        "memory_mb": memory,
+        "peak_rss_mb": memory,
         "growth_mb": {name: growth(values) for name, values in memory.items()},
         "cancel_s": cancelled,
     }
 
 
 def growth(values: list[float]) -> float:
-    """How much more there is at the end than once everything had been used a few times."""
+    """How much more was needed at the end than once everything had been used a few times."""
     settled = values[len(values) // 4 : len(values) // 2] or values
     return round(statistics.median(values[-5:]) - statistics.median(settled), 1)
 
@@ -111,9 +117,9 @@ def show(result: dict[str, Any]) -> None:
     """Print the figures."""
     console = Console(highlight=False)
     table = Table(title=f"{len(result['seconds'])} jobs, {statistics.median(result['seconds']):.1f} s each", box=None)
-    for column in ("server", "MiB first", "MiB last", "growth"):
+    for column in ("server", "peak MiB, first", "last", "growth"):
         table.add_column(column, justify="left" if column == "server" else "right")
-    for name, values in result["memory_mb"].items():
+    for name, values in result["peak_rss_mb"].items():
         table.add_row(name, f"{values[0]:.0f}", f"{values[-1]:.0f}", f"{result['growth_mb'][name]:+.1f}")
     console.print(table)
     console.print("a cancelled job stops within", max(result["cancel_s"]), "s:", result["cancel_s"])

@@ -14,10 +14,21 @@ PEAK = "VmHWM"
 def memory_mb(pid: int, which: str) -> float:
     """Resident MiB of a process and its children, ``NOW`` or at their ``PEAK``; what they share counts for each."""
     total = 0
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        for one in (process, *process.children(recursive=True)):
-            with suppress(OSError):
-                lines = Path(f"/proc/{one.pid}/status").read_text().splitlines()
-                total += sum(int(line.split()[1]) for line in lines if line.startswith(f"{which}:"))
+    for one in _family(pid):
+        with suppress(OSError):
+            lines = Path(f"/proc/{one}/status").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith(f"{which}:"))
     return round(total / 1024, 1)
+
+
+def begin_peak(pid: int) -> None:
+    """Let the ``PEAK`` of a process and its children be that from now on (proc(5), ``clear_refs``)."""
+    for one in _family(pid):
+        with suppress(ProcessLookupError, FileNotFoundError):
+            Path(f"/proc/{one}/clear_refs").write_text("5")
+
+
+def _family(pid: int) -> list[int]:
+    with suppress(psutil.NoSuchProcess):
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    return []

@@ -24,7 +24,7 @@ def nats_spec(folder: Path, log: Path, port: int, monitor_port: int, *, restarts
         ready=http_ok("127.0.0.1", monitor_port, "/healthz"),
         log=log,
         address=f"nats://127.0.0.1:{port}",
-        env={"GOMEMLIMIT": "256MiB"},
+        env={"GOMEMLIMIT": "256MiB", "GOGC": "50"},
         restarts=restarts,
         # Lame-duck mode would wait for clients; they reconnect anyway.
         grace_s=5.0,

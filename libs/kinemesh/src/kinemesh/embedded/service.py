@@ -10,6 +10,7 @@ from pathlib import Path
 from kinemesh.embedded.checks import Check
 from kinemesh.embedded.process import ServerSpec
 from kinemesh.inference.shared_memory import PREFIX
+from kinemesh.serving.memory import ALLOCATION
 
 
 def service_spec(
@@ -38,7 +39,7 @@ def service_spec(
         ready=ready,
         log=log,
         address=address,
-        env={"PYTHONUNBUFFERED": "1", "TMPDIR": str(scratch), **env},
+        env={**ALLOCATION, "PYTHONUNBUFFERED": "1", "TMPDIR": str(scratch), **env},
         prepare=prepare,
         after=after,
         restarts=restarts,

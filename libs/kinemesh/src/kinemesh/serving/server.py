@@ -19,7 +19,6 @@ from grpc_reflection.v1alpha import reflection
 
 from kinemesh.serving.health import Check, HealthServicer, follow_dependencies
 from kinemesh.serving.interceptor import CallInterceptor
-from kinemesh.serving.memory import reuse_freed_frames
 from kinemesh.settings import ServiceSettings, load
 from kinemesh.telemetry.logging import configure_logging
 from kinemesh.telemetry.metrics import serve_metrics
@@ -67,7 +66,6 @@ def run(name: str, settings_type: type[S], app: App[S]) -> None:
     parser = argparse.ArgumentParser(prog=f"kinemesh-{name}", description=f"The Kinemesh service {name}.")
     parser.add_argument("--check-config", action="store_true", help="print the settings, secrets hidden, and end")
     arguments = parser.parse_args()
-    reuse_freed_frames()
     settings = load(settings_type)
     if arguments.check_config:
         sys.stdout.write(settings.model_dump_json(indent=2) + "\n")
