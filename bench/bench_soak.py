@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 from jobs import follow
-from memory import PEAK, begin_peak, memory_mb
+from memory import begin_peak, peak_mb
 from rich.console import Console
 from rich.table import Table
 
@@ -66,7 +66,7 @@ async def soak(jobs: int) -> dict[str, Any]:
                         begin_peak(row.pid or 0)
                     seconds.append(await run_job(client, asset.asset_id))
                     for row in mesh.status():
-                        memory[row.name].append(memory_mb(row.pid or 0, PEAK))
+                        memory[row.name].append(peak_mb(row.pid or 0))
                 cancelled = [await cancel_job(mesh, client, asset.asset_id) for _ in range(5)]
     return {
         "seconds": seconds,

@@ -7,22 +7,19 @@ from pathlib import Path
 
 import psutil
 
-NOW = "VmRSS"
-PEAK = "VmHWM"
 
-
-def memory_mb(pid: int, which: str) -> float:
-    """Resident MiB of a process and its children, ``NOW`` or at their ``PEAK``; what they share counts for each."""
+def peak_mb(pid: int) -> float:
+    """Most MiB that a process and its children had resident; what they share counts for each."""
     total = 0
     for one in _family(pid):
         with suppress(OSError):
             lines = Path(f"/proc/{one}/status").read_text().splitlines()
-            total += sum(int(line.split()[1]) for line in lines if line.startswith(f"{which}:"))
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     return round(total / 1024, 1)
 
 
 def begin_peak(pid: int) -> None:
-    """Let the ``PEAK`` of a process and its children be that from now on (proc(5), ``clear_refs``)."""
+    """Let :func:`peak_mb` be that from now on (proc(5), ``clear_refs``)."""
     for one in _family(pid):
         with suppress(ProcessLookupError, FileNotFoundError):
             Path(f"/proc/{one}/clear_refs").write_text("5")
