@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import follow
-from memory import peak_mb
+from memory import peaks_mb
 from rich.console import Console
 from rich.table import Table
 
@@ -102,14 +102,13 @@ async def run_mesh(video: Path, out: Path, max_persons: int) -> dict[str, Any]:
                     await client.download(job.job_id, output, out / output.name)
             _, warm_s, _ = await run_job(client, stages, video, max_persons)
         frames = frame_count(job)
-        peaks = {row.name: peak_mb(row.pid) for row in mesh.status() if row.pid is not None}
         return {
             "fps": frames / seconds,
             "warm_fps": frames / warm_s,
             "seconds": seconds,
             "frames": frames,
             "stages": added,
-            "peak_rss_mb": peaks,
+            "peak_rss_mb": peaks_mb(mesh),
         }
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 from jobs import follow
-from memory import begin_peak, peak_mb
+from memory import begin_peaks, peaks_mb
 from rich.console import Console
 from rich.table import Table
 
@@ -62,11 +62,10 @@ async def soak(jobs: int) -> dict[str, Any]:
                 memory: dict[str, list[float]] = {row.name: [] for row in mesh.status()}
                 seconds = []
                 for _ in range(jobs):
-                    for row in mesh.status():
-                        begin_peak(row.pid or 0)
+                    begin_peaks(mesh)
                     seconds.append(await run_job(client, asset.asset_id))
-                    for row in mesh.status():
-                        memory[row.name].append(peak_mb(row.pid or 0))
+                    for name, peak in peaks_mb(mesh).items():
+                        memory[name].append(peak)
                 cancelled = [await cancel_job(mesh, client, asset.asset_id) for _ in range(5)]
     return {
         "seconds": seconds,

@@ -1,4 +1,4 @@
-"""Memory of a process and its children, as the kernel counts it: asked for once, so that asking costs nothing."""
+"""Memory of a mesh's servers, as the kernel counts it: asked for once, so that asking costs nothing."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from pathlib import Path
 
 import psutil
 
+from kinemesh.embedded import Mesh
 
-def peak_mb(pid: int) -> float:
-    """Most MiB that a process and its children had resident; what they share counts for each."""
+
+def peaks_mb(mesh: Mesh) -> dict[str, float]:
+    """Most MiB that each server and its children had resident; what they share counts for each."""
+    return {row.name: _peak_mb(row.pid) for row in mesh.status() if row.pid is not None}
+
+
+def begin_peaks(mesh: Mesh) -> None:
+    """Let :func:`peaks_mb` be those from now on (proc(5), ``clear_refs``)."""
+    for one in (one for row in mesh.status() if row.pid is not None for one in _family(row.pid)):
+        with suppress(ProcessLookupError, FileNotFoundError):
+            Path(f"/proc/{one}/clear_refs").write_text("5")
+
+
+def _peak_mb(pid: int) -> float:
     total = 0
     for one in _family(pid):
         with suppress(OSError):
             lines = Path(f"/proc/{one}/status").read_text().splitlines()
             total += sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     return round(total / 1024, 1)
-
-
-def begin_peak(pid: int) -> None:
-    """Let :func:`peak_mb` be that from now on (proc(5), ``clear_refs``)."""
-    for one in _family(pid):
-        with suppress(ProcessLookupError, FileNotFoundError):
-            Path(f"/proc/{one}/clear_refs").write_text("5")
 
 
 def _family(pid: int) -> list[int]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
-"""Pixels: NV12, or uint8 [height, width, 3] in RGB where that is said."""
+"""Pixels: NV12 where that is said, else uint8 [height, width, 3] in RGB, upright."""
 
 
 class ColorMatrix(StrEnum):

@@ -41,7 +41,7 @@ from kinemesh.bus.topology import (
     stage_consumer,
 )
 from kinemesh.event.v1 import event_pb2
-from kinemesh.serving.memory import give_back_freed_memory
+from kinemesh.memory import give_back_freed_memory
 from kinemesh.serving.status import as_error, to_failure
 from kinemesh.task.v1 import task_pb2
 from kinemesh.telemetry.metrics import FAILURES, TASK_FRAMES, TASK_SECONDS, TASKS_IN_HAND

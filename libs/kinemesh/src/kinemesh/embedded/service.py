@@ -10,7 +10,7 @@ from pathlib import Path
 from kinemesh.embedded.checks import Check
 from kinemesh.embedded.process import ServerSpec
 from kinemesh.inference.shared_memory import PREFIX
-from kinemesh.serving.memory import ALLOCATION
+from kinemesh.memory import ALLOCATION
 
 
 def service_spec(

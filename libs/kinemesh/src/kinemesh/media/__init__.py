@@ -8,7 +8,8 @@ from kinemesh.media.encode import H264Writer
 from kinemesh.media.index import FrameIndex, build_index
 from kinemesh.media.probe import probe
 from kinemesh.media.source import BinaryFile, Source
-from kinemesh.media.types import DEFAULT_LIMITS, Frame, Image, Limits, Orientation, VideoInfo
+from kinemesh.media.types import DEFAULT_LIMITS, Frame, Limits, Orientation, VideoInfo
+from kinemesh.nv12 import Image
 
 __all__ = [
     "DEFAULT_LIMITS",

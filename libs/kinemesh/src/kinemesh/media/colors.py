@@ -10,8 +10,8 @@ from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from kinemesh.media.types import Image, Orientation
-from kinemesh.nv12 import ColorMatrix, chroma, even_size, luma
+from kinemesh.media.types import Orientation
+from kinemesh.nv12 import ColorMatrix, Image, chroma, even_size, luma
 
 COLORSPACE: Final = {ColorMatrix.BT601: Colorspace.ITU601, ColorMatrix.BT709: Colorspace.ITU709}
 """What swscale calls them."""

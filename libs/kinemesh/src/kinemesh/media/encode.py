@@ -15,8 +15,8 @@ from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument
 from kinemesh.media.colors import COLORSPACE
-from kinemesh.media.types import Image, Layout
-from kinemesh.nv12 import ColorMatrix, chroma, even_size, luma
+from kinemesh.media.types import Layout
+from kinemesh.nv12 import ColorMatrix, Image, chroma, even_size, luma
 
 _TAG = {ColorMatrix.BT601: 6, ColorMatrix.BT709: 1}  # AVCOL_SPC_SMPTE170M, AVCOL_SPC_BT709
 

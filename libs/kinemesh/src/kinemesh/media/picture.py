@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from kinemesh.errors import InvalidArgument, TooLarge, UnsupportedMedia
-from kinemesh.media.types import Image
+from kinemesh.nv12 import Image
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIZES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, ITU-T T.81 table B.1

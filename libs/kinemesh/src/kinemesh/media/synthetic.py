@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from kinemesh.media.types import Image
+from kinemesh.nv12 import Image
 
 _BITS = 12
 _CORNERS = {

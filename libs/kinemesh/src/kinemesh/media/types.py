@@ -7,11 +7,8 @@ from fractions import Fraction
 from typing import Literal, cast
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
-"""uint8 [height, width, 3], RGB, upright."""
+from kinemesh.nv12 import Image
 
 Layout = Literal["rgb", "nv12"]
 """How the pixels of a picture are laid out; of NV12 see :mod:`kinemesh.nv12`."""
