@@ -26,7 +26,6 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import statistics
 import subprocess
 import tempfile
@@ -143,9 +142,7 @@ def run_loop(python: str, video: Path, bundle: Path, out: Path, max_persons: int
         text=True,
     )
     measured: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    # Of all children so far; the other one, which writes the bundle, is much smaller.
-    peak = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1)
-    return {**measured, "peak_rss_mb": peak}
+    return measured
 
 
 def summary(rounds: list[dict[str, Any]], video: Path) -> dict[str, Any]:

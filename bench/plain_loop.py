@@ -56,7 +56,14 @@ def main() -> None:
             frames, rows = annotate(landmarker, arguments.video, arguments.out / "plain_loop.mp4")
         seconds = time.perf_counter() - started
     save(arguments.out / "plain_loop.npz", rows)
-    print(json.dumps({"frames": frames, "poses": len(rows), "seconds": seconds, "fps": frames / seconds}))
+    measured = {"frames": frames, "poses": len(rows), "seconds": seconds, "fps": frames / seconds}
+    print(json.dumps({**measured, "peak_rss_mb": own_peak_mb()}))
+
+
+def own_peak_mb() -> float:
+    """Most MiB that this process had resident. (``getrusage`` would begin with what its parent had.)"""
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(round(int(line.split()[1]) / 1024, 1) for line in status if line.startswith("VmHWM:"))
 
 
 def annotate(landmarker: Any, video: Path, out: Path) -> tuple[int, list[Row]]:
