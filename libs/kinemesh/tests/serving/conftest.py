@@ -55,7 +55,8 @@ class Running:
     async def health(self, service: str = "") -> str:
         async with open_channel(await self.address()) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+            request = health_pb2.HealthCheckRequest(service=service)
+            answer = await stub.Check(request, timeout=10, wait_for_ready=True)
             return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
     async def becomes(self, status: str) -> None:
@@ -112,6 +113,8 @@ async def channel_to() -> AsyncIterator[Callable[..., Awaitable[grpc.aio.Channel
         await server.start()
         channel = open_channel(f"127.0.0.1:{port}")
         opened.append((server, channel))
+        # gRPC shares connections within a process: one that failed to reach an earlier user of this port backs off.
+        await asyncio.wait_for(channel.channel_ready(), 30)
         return channel
 
     yield serve
