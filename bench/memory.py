@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from peak import peak_mb
 
 from kinemesh.embedded import Mesh
 
@@ -23,12 +24,11 @@ def begin_peaks(mesh: Mesh) -> None:
 
 
 def _peak_mb(pid: int) -> float:
-    total = 0
+    total = 0.0
     for one in _family(pid):
         with suppress(OSError):
-            lines = Path(f"/proc/{one}/status").read_text().splitlines()
-            total += sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    return round(total / 1024, 1)
+            total += peak_mb(one)
+    return round(total, 1)
 
 
 def _family(pid: int) -> list[int]:

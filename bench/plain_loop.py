@@ -27,6 +27,7 @@ import cv2
 import mediapipe as mp
 import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision
+from peak import peak_mb
 
 Row = tuple[int, Any, Any]  # frame index, landmarks, world landmarks
 
@@ -57,13 +58,7 @@ def main() -> None:
         seconds = time.perf_counter() - started
     save(arguments.out / "plain_loop.npz", rows)
     measured = {"frames": frames, "poses": len(rows), "seconds": seconds, "fps": frames / seconds}
-    print(json.dumps({**measured, "peak_rss_mb": own_peak_mb()}))
-
-
-def own_peak_mb() -> float:
-    """Most MiB that this process had resident. (``getrusage`` would begin with what its parent had.)"""
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(round(int(line.split()[1]) / 1024, 1) for line in status if line.startswith("VmHWM:"))
+    print(json.dumps({**measured, "peak_rss_mb": round(peak_mb(), 1)}))
 
 
 def annotate(landmarker: Any, video: Path, out: Path) -> tuple[int, list[Row]]:

@@ -77,7 +77,7 @@ async def test_a_stream_keeps_its_persons(poses: Any, pictures: list[bytes]) -> 
         for index, data in enumerate(pictures):
             yield pose_pb2.EstimateStreamRequest(frame=frame(data, 100 + index), max_persons=2)
 
-    answers = [answer async for answer in poses.EstimateStream(requests(), timeout=60, wait_for_ready=True)]
+    answers = [answer async for answer in poses.EstimateStream(requests(), timeout=60)]
     assert [answer.frame_index for answer in answers] == list(range(100, 106))
     assert [[pose.person_id for pose in answer.poses] for answer in answers] == [[1]] * 6
 
@@ -90,6 +90,6 @@ async def test_a_stream_that_changes_size_ends_with_a_reason(poses: Any, picture
             yield pose_pb2.EstimateStreamRequest(frame=frame(data))
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        async for _ in poses.EstimateStream(requests(), timeout=60, wait_for_ready=True):
+        async for _ in poses.EstimateStream(requests(), timeout=60):
             pass
     assert from_rpc_error(refused.value).reason == "SIZE_CHANGED"

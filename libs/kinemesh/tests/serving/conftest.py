@@ -55,8 +55,7 @@ class Running:
     async def health(self, service: str = "") -> str:
         async with open_channel(await self.address()) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
-            request = health_pb2.HealthCheckRequest(service=service)
-            answer = await stub.Check(request, timeout=10, wait_for_ready=True)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
             return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
     async def becomes(self, status: str) -> None:
@@ -113,8 +112,6 @@ async def channel_to() -> AsyncIterator[Callable[..., Awaitable[grpc.aio.Channel
         await server.start()
         channel = open_channel(f"127.0.0.1:{port}")
         opened.append((server, channel))
-        # gRPC shares connections within a process: one that failed to reach an earlier user of this port backs off.
-        await asyncio.wait_for(channel.channel_ready(), 30)
         return channel
 
     yield serve

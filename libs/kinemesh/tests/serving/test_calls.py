@@ -249,6 +249,21 @@ async def test_a_call_waits_for_a_service_that_restarts(toy: Toy) -> None:
         await server.stop(None)
 
 
+async def test_a_channel_does_not_share_the_failures_of_another(toy: Toy) -> None:
+    (port,) = free_ports(1)
+    async with open_channel(f"127.0.0.1:{port}") as too_early:
+        await until_trying(too_early)
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((handlers(toy),))
+        server.add_insecure_port(f"127.0.0.1:{port}")
+        await server.start()
+        try:
+            async with open_channel(f"127.0.0.1:{port}") as channel:
+                assert await ask(channel, "unary_unary", "hello") == ["hello"]
+        finally:
+            await server.stop(None)
+
+
 async def until_trying(channel: grpc.aio.Channel) -> None:
     """Return once the channel has found nobody."""
     async with asyncio.timeout(30):

@@ -54,8 +54,7 @@ async def test_reflection_lists_and_describes_the_services(start: Any) -> None:
             reflection_pb2.ServerReflectionRequest(list_services=""),
             reflection_pb2.ServerReflectionRequest(file_containing_symbol=POSE),
         ]
-        answers = stub.ServerReflectionInfo(iter(requests), timeout=10, wait_for_ready=True)
-        listed, described = [answer async for answer in answers]
+        listed, described = [answer async for answer in stub.ServerReflectionInfo(iter(requests), timeout=10)]
     names = {service.name for service in listed.list_services_response.service}
     assert names == {POSE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
     assert b"PoseService" in b"".join(described.file_descriptor_response.file_descriptor_proto)

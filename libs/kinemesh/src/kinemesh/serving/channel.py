@@ -30,6 +30,8 @@ def open_channel(address: str, max_message_mb: int = 32) -> grpc.aio.Channel:
             ("grpc.max_send_message_length", size),
             ("grpc.lb_policy_name", "round_robin"),
             ("grpc.enable_retries", 1),
+            # Or a new channel would wait out what another of this process met at the same address before.
+            ("grpc.use_local_subchannel_pool", 1),
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ],
