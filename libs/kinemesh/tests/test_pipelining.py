@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
-from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
+from kinemesh.pipelining import ahead, batch_size, batches, in_flight, in_thread, settled
 from kinemesh.testing.waiting import until
 
 
@@ -181,3 +181,45 @@ async def test_results_and_errors_pass() -> None:
     assert await in_thread(int, "7") == 7
     with pytest.raises(ValueError, match="invalid literal"):
         await in_thread(int, "seven")
+
+
+async def numbers(count: int) -> AsyncGenerator[int, None]:
+    for number in range(count):
+        yield number
+
+
+@pytest.mark.parametrize("most", [1, 3, 20])
+async def test_work_in_flight_is_answered_in_order_and_bounded(most: int) -> None:
+    running = 0
+    peak = 0
+
+    async def work(number: int) -> int:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        for _ in range((7 * number) % 5):  # later items are done sooner than earlier ones
+            await asyncio.sleep(0)
+        running -= 1
+        return number * number
+
+    answers = [answer async for answer in in_flight(numbers(10), work, most)]
+    assert answers == [number * number for number in range(10)]
+    assert peak <= most
+
+
+async def test_a_failure_in_flight_ends_what_else_is_worked_on() -> None:
+    ended = []
+
+    async def work(number: int) -> int:
+        if number == 0:
+            raise OSError("the model is gone")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(number)
+        return number
+
+    with pytest.raises(OSError, match="gone"):
+        async for _ in in_flight(numbers(3), work, 3):
+            pass
+    assert sorted(ended) == [1, 2]

@@ -7,12 +7,14 @@ Steps hand on small batches and are at most one batch ahead of what follows them
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import aclosing, closing
 from itertools import islice
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _BATCH_PIXELS = 4_000_000
 _MOST_FRAMES = 8
@@ -58,6 +60,26 @@ async def ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         finally:
             coming.cancel()
             await _ended(coming)
+
+
+async def in_flight(
+    source: AsyncGenerator[T, None], work: Callable[[T], Coroutine[Any, Any, R]], most: int
+) -> AsyncGenerator[R, None]:
+    """What ``work`` makes of each item, in their order; up to ``most`` are worked on at once. Closes ``source``."""
+    async with aclosing(source):
+        running: deque[asyncio.Future[R]] = deque()
+        try:
+            async for item in source:
+                running.append(asyncio.ensure_future(work(item)))
+                if len(running) == most:
+                    yield await running.popleft()
+            while running:
+                yield await running.popleft()
+        finally:
+            for one in running:
+                one.cancel()
+            for one in running:
+                await _ended(one)
 
 
 async def _next(source: AsyncGenerator[T, None]) -> tuple[T] | None:

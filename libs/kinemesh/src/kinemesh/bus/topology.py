@@ -19,6 +19,7 @@ STAGES: Final = (
     "split",
     "detect",
     "track",
+    "refine",
     "associate",
     "pose",
     "stitch",

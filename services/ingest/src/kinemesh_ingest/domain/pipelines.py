@@ -45,6 +45,9 @@ class Pipeline:
 
 
 SPLIT: Final = Stage("split", "ingest", Unit.ASSET, weight=2)
+DETECT: Final = Stage("detect", "detect_track", Unit.SEGMENT, after=("split",), weight=50)
+TRACK: Final = Stage("track", "detect_track", Unit.SEGMENT, after=("detect",), ordered=True, weight=3)
+REFINE: Final = Stage("refine", "detect_track", Unit.JOB, after=("track",), weight=2)
 
 PIPELINES: Final = {
     pipeline.name: pipeline
@@ -58,6 +61,30 @@ PIPELINES: Final = {
                 Stage("stitch", "pose", Unit.SEGMENT, after=("pose",), ordered=True, weight=2),
                 Stage("movement", "pose", Unit.JOB, after=("stitch",), weight=3),
                 Stage("render", "render", Unit.SEGMENT, after=("movement",), weight=30),
+                Stage("finalize", "render", Unit.JOB, after=("render",), weight=3),
+            ),
+        ),
+        Pipeline(
+            "pitstop",
+            "Objects of the user's own classes, tracked, timed in zones, and drawn.",
+            (
+                SPLIT,
+                DETECT,
+                TRACK,
+                REFINE,
+                Stage("render", "render", Unit.SEGMENT, after=("refine",), weight=30),
+                Stage("finalize", "render", Unit.JOB, after=("render",), weight=3),
+            ),
+        ),
+        Pipeline(
+            "instructor",
+            "The track of one person through a recorded session in figures, and the session playable in a browser.",
+            (
+                SPLIT,
+                DETECT,
+                TRACK,
+                REFINE,
+                Stage("render", "render", Unit.SEGMENT, after=("split",), weight=20),
                 Stage("finalize", "render", Unit.JOB, after=("render",), weight=3),
             ),
         ),

@@ -49,9 +49,37 @@ ASSET_STATE_REJECTED: AssetState.ValueType  # 3
 """Its content was refused; `failure` says why."""
 Global___AssetState: _TypeAlias = AssetState  # noqa: Y015
 
+class _AssetKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AssetKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AssetKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ASSET_KIND_UNSPECIFIED: _AssetKind.ValueType  # 0
+    """Not set: a video."""
+    ASSET_KIND_VIDEO: _AssetKind.ValueType  # 1
+    """A video."""
+    ASSET_KIND_IMAGE: _AssetKind.ValueType  # 2
+    """A picture: JPEG, PNG or WebP."""
+    ASSET_KIND_WEIGHTS: _AssetKind.ValueType  # 3
+    """Weights of a model; only looked at by `ModelService.ImportModel`."""
+
+class AssetKind(_AssetKind, metaclass=_AssetKindEnumTypeWrapper):
+    """What an asset is, and so how its content is checked."""
+
+ASSET_KIND_UNSPECIFIED: AssetKind.ValueType  # 0
+"""Not set: a video."""
+ASSET_KIND_VIDEO: AssetKind.ValueType  # 1
+"""A video."""
+ASSET_KIND_IMAGE: AssetKind.ValueType  # 2
+"""A picture: JPEG, PNG or WebP."""
+ASSET_KIND_WEIGHTS: AssetKind.ValueType  # 3
+"""Weights of a model; only looked at by `ModelService.ImportModel`."""
+Global___AssetKind: _TypeAlias = AssetKind  # noqa: Y015
+
 @_typing.final
 class Asset(_message.Message):
-    """One uploaded video or image."""
+    """One uploaded video, picture, or file of weights."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -65,6 +93,7 @@ class Asset(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     asset_id: _builtins.str
     """Opaque id."""
     owner: _builtins.str
@@ -77,9 +106,11 @@ class Asset(_message.Message):
     """Size in bytes."""
     state: Global___AssetState.ValueType
     """Where it stands."""
+    kind: Global___AssetKind.ValueType
+    """What it is."""
     @_builtins.property
     def video(self) -> Global___Video:
-        """What the probe found, once READY."""
+        """What the probe found of a video, once READY."""
 
     @_builtins.property
     def failure(self) -> _common_pb2.Failure:
@@ -106,10 +137,11 @@ class Asset(_message.Message):
         failure: _common_pb2.Failure | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___AssetKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "failure", b"failure", "update_time", b"update_time", "video", b"video"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "content_type", b"content_type", "create_time", b"create_time", "failure", b"failure", "filename", b"filename", "owner", b"owner", "size_bytes", b"size_bytes", "state", b"state", "update_time", b"update_time", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "content_type", b"content_type", "create_time", b"create_time", "failure", b"failure", "filename", b"filename", "kind", b"kind", "owner", b"owner", "size_bytes", b"size_bytes", "state", b"state", "update_time", b"update_time", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -227,6 +259,7 @@ class CreateUploadRequest(_message.Message):
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     filename: _builtins.str
     """Name of the file."""
     content_type: _builtins.str
@@ -235,6 +268,8 @@ class CreateUploadRequest(_message.Message):
     """Exact size in bytes."""
     request_id: _builtins.str
     """Makes a repeated call answer with the first call's asset."""
+    kind: Global___AssetKind.ValueType
+    """What it is."""
     def __init__(
         self,
         *,
@@ -242,10 +277,11 @@ class CreateUploadRequest(_message.Message):
         content_type: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        kind: Global___AssetKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "filename", b"filename", "request_id", b"request_id", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "filename", b"filename", "kind", b"kind", "request_id", b"request_id", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

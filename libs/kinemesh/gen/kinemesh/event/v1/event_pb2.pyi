@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from kinemesh.common.v1 import common_pb2 as _common_pb2
+from kinemesh.detect_track.v1 import tracking_pb2 as _tracking_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -195,13 +196,18 @@ class FrameResult(_message.Message):
     FRAME_INDEX_FIELD_NUMBER: _builtins.int
     TIME_SEC_FIELD_NUMBER: _builtins.int
     PERSONS_FIELD_NUMBER: _builtins.int
+    TRACKS_FIELD_NUMBER: _builtins.int
     frame_index: _builtins.int
     """Index of the frame in the asset, from 0."""
     time_sec: _builtins.float
     """Presentation time in seconds."""
     @_builtins.property
     def persons(self) -> _containers.RepeatedCompositeFieldContainer[Global___PersonResult]:
-        """Who was seen."""
+        """Who was seen, by pipelines that estimate poses."""
+
+    @_builtins.property
+    def tracks(self) -> _containers.RepeatedCompositeFieldContainer[_tracking_pb2.TrackedObject]:
+        """What was seen, by pipelines that track boxes."""
 
     def __init__(
         self,
@@ -209,10 +215,11 @@ class FrameResult(_message.Message):
         frame_index: _builtins.int = ...,
         time_sec: _builtins.float = ...,
         persons: _abc.Iterable[Global___PersonResult] | None = ...,
+        tracks: _abc.Iterable[_tracking_pb2.TrackedObject] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_index", b"frame_index", "persons", b"persons", "time_sec", b"time_sec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_index", b"frame_index", "persons", b"persons", "time_sec", b"time_sec", "tracks", b"tracks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -249,10 +249,13 @@ class InstructorParameters(_message.Message):
     SUBJECT_POINT_FIELD_NUMBER: _builtins.int
     WITH_POSE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
     with_pose: _builtins.bool
     """Adds poses of the person."""
     model: _builtins.str
     """Model to detect with; the default when empty."""
+    threshold: _builtins.float
+    """Least score of a box, 0 to 1; 0.5 when unset."""
     @_builtins.property
     def subject_point(self) -> Global___SubjectPoint:
         """The click on the person; the longest presence when unset."""
@@ -263,12 +266,15 @@ class InstructorParameters(_message.Message):
         subject_point: Global___SubjectPoint | None = ...,
         with_pose: _builtins.bool = ...,
         model: _builtins.str = ...,
+        threshold: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["subject_point", b"subject_point"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "subject_point", b"subject_point", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "subject_point", b"subject_point", "with_pose", b"with_pose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "model", b"model", "subject_point", b"subject_point", "threshold", b"threshold", "with_pose", b"with_pose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___InstructorParameters: _TypeAlias = InstructorParameters  # noqa: Y015
 
@@ -314,7 +320,7 @@ class PitstopParameters(_message.Message):
     NOTES_FIELD_NUMBER: _builtins.int
     STYLE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Model to detect with."""
+    """Model to detect with; there is no default."""
     threshold: _builtins.float
     """Least score of a box, 0 to 1; 0.5 when unset."""
     series: _builtins.str
