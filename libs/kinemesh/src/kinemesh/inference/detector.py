@@ -29,7 +29,7 @@ class Detector:
 
     :ivar width: of its input in pixels.
     :ivar height: of its input in pixels.
-    :ivar resizable: whether its input may be any multiple of 32; ``width`` and ``height`` are then what it is meant for.
+    :ivar resizable: whether its input may be any multiple of 32; ``width`` and ``height`` are then its best size.
     :ivar labels: names of its classes, by class.
     """
 
