@@ -31,6 +31,7 @@ GOLDEN: list[tuple[Message, str]] = [
         asset_pb2.CreateUploadRequest(filename="a.mp4", content_type="video/mp4", size_bytes=300, request_id="r"),
         "0a05612e6d70341209766964656f2f6d703418ac02220172",
     ),
+    (asset_pb2.Asset(asset_id="a", kind=asset_pb2.ASSET_KIND_WEIGHTS), "0a01615803"),
     (
         asset_pb2.Video(
             width=2,
@@ -212,6 +213,7 @@ GOLDEN: list[tuple[Message, str]] = [
         ),
         "0a0161120770697473746f70180122036361723a0172",
     ),
+    (model_pb2.AddModelRequest(model="yolo11n", request_id="r"), "0a07796f6c6f31316e120172"),
     (
         tracking_pb2.TrackingUpdate(
             frame_index=123,

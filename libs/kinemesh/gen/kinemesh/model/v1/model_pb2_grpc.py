@@ -50,6 +50,11 @@ class ModelServiceStub:
                 request_serializer=kinemesh_dot_model_dot_v1_dot_model__pb2.ImportModelRequest.SerializeToString,
                 response_deserializer=kinemesh_dot_model_dot_v1_dot_model__pb2.ImportModelResponse.FromString,
                 _registered_method=True)
+        self.AddModel = channel.unary_unary(
+                '/kinemesh.model.v1.ModelService/AddModel',
+                request_serializer=kinemesh_dot_model_dot_v1_dot_model__pb2.AddModelRequest.SerializeToString,
+                response_deserializer=kinemesh_dot_model_dot_v1_dot_model__pb2.AddModelResponse.FromString,
+                _registered_method=True)
         self.DeleteModel = channel.unary_unary(
                 '/kinemesh.model.v1.ModelService/DeleteModel',
                 request_serializer=kinemesh_dot_model_dot_v1_dot_model__pb2.DeleteModelRequest.SerializeToString,
@@ -87,8 +92,15 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddModel(self, request, context):
+        """Fetches a model of the manifest by name and serves it; `GetModel` tells how it goes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteModel(self, request, context):
-        """Stops serving an imported model and deletes it; refused while a job that is not finished uses it.
+        """Stops serving an imported or added model and deletes it; refused while a job that is not finished uses it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,6 +130,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ImportModel,
                     request_deserializer=kinemesh_dot_model_dot_v1_dot_model__pb2.ImportModelRequest.FromString,
                     response_serializer=kinemesh_dot_model_dot_v1_dot_model__pb2.ImportModelResponse.SerializeToString,
+            ),
+            'AddModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddModel,
+                    request_deserializer=kinemesh_dot_model_dot_v1_dot_model__pb2.AddModelRequest.FromString,
+                    response_serializer=kinemesh_dot_model_dot_v1_dot_model__pb2.AddModelResponse.SerializeToString,
             ),
             'DeleteModel': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteModel,
@@ -212,6 +229,33 @@ class ModelService:
             '/kinemesh.model.v1.ModelService/ImportModel',
             kinemesh_dot_model_dot_v1_dot_model__pb2.ImportModelRequest.SerializeToString,
             kinemesh_dot_model_dot_v1_dot_model__pb2.ImportModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kinemesh.model.v1.ModelService/AddModel',
+            kinemesh_dot_model_dot_v1_dot_model__pb2.AddModelRequest.SerializeToString,
+            kinemesh_dot_model_dot_v1_dot_model__pb2.AddModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,8 +39,10 @@ class ModelServiceStub:
     """Reads one model."""
     ImportModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.ImportModelRequest, _model_pb2.ImportModelResponse]
     """Starts to convert, check and serve uploaded weights; `GetModel` tells how it goes."""
+    AddModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.AddModelRequest, _model_pb2.AddModelResponse]
+    """Fetches a model of the manifest by name and serves it; `GetModel` tells how it goes."""
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.DeleteModelRequest, _model_pb2.DeleteModelResponse]
-    """Stops serving an imported model and deletes it; refused while a job that is not finished uses it."""
+    """Stops serving an imported or added model and deletes it; refused while a job that is not finished uses it."""
     TestModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.TestModelRequest, _model_pb2.TestModelResponse]
     """Runs a model on one picture."""
 
@@ -55,8 +57,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Reads one model."""
     ImportModel: _aio.UnaryUnaryMultiCallable[_model_pb2.ImportModelRequest, _model_pb2.ImportModelResponse]  # type: ignore[assignment]
     """Starts to convert, check and serve uploaded weights; `GetModel` tells how it goes."""
+    AddModel: _aio.UnaryUnaryMultiCallable[_model_pb2.AddModelRequest, _model_pb2.AddModelResponse]  # type: ignore[assignment]
+    """Fetches a model of the manifest by name and serves it; `GetModel` tells how it goes."""
     DeleteModel: _aio.UnaryUnaryMultiCallable[_model_pb2.DeleteModelRequest, _model_pb2.DeleteModelResponse]  # type: ignore[assignment]
-    """Stops serving an imported model and deletes it; refused while a job that is not finished uses it."""
+    """Stops serving an imported or added model and deletes it; refused while a job that is not finished uses it."""
     TestModel: _aio.UnaryUnaryMultiCallable[_model_pb2.TestModelRequest, _model_pb2.TestModelResponse]  # type: ignore[assignment]
     """Runs a model on one picture."""
 
@@ -88,12 +92,20 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts to convert, check and serve uploaded weights; `GetModel` tells how it goes."""
 
     @_abc_1.abstractmethod
+    def AddModel(
+        self,
+        request: _model_pb2.AddModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.AddModelResponse, _abc.Awaitable[_model_pb2.AddModelResponse]]:
+        """Fetches a model of the manifest by name and serves it; `GetModel` tells how it goes."""
+
+    @_abc_1.abstractmethod
     def DeleteModel(
         self,
         request: _model_pb2.DeleteModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.DeleteModelResponse, _abc.Awaitable[_model_pb2.DeleteModelResponse]]:
-        """Stops serving an imported model and deletes it; refused while a job that is not finished uses it."""
+        """Stops serving an imported or added model and deletes it; refused while a job that is not finished uses it."""
 
     @_abc_1.abstractmethod
     def TestModel(
