@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh.errors import InvalidArgument
+from kinemesh.errors import FailedPrecondition, InvalidArgument, NotFound
 from kinemesh.inference.client import TritonClient
 from kinemesh.nv12 import Image
 
@@ -92,6 +92,31 @@ async def detector(triton: TritonClient, name: str) -> Detector:
     if resizable:
         width = height = int(facts["size"])
     return Detector(name, width, height, resizable, tuple(json.loads(facts["labels"])))
+
+
+async def default_detector(triton: TritonClient) -> str:
+    """The name of the detector for those who name none: of those that are ready, the one that is preferred most.
+
+    :raises FailedPrecondition: ``MODEL_REQUIRED`` if there is none.
+    :raises Unavailable: ``MODEL_UNAVAILABLE``.
+    """
+    best = (0, "")
+    for name in sorted(name for name, ready in (await triton.loaded()).items() if ready):
+        try:
+            facts = parameters_of(await triton.config(name))
+        except NotFound:  # removed meanwhile
+            continue
+        if facts.get("task") == TASK:
+            best = max(best, (_whole(facts.get("preference", "")), name))
+    if best[0] < 1:
+        raise FailedPrecondition(
+            "MODEL_REQUIRED", "No detector is served that could be the default: add one, or name a model.", task=TASK
+        )
+    return best[1]
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
 
 
 def letterbox(detector: Detector, width: int, height: int) -> Letterbox:
