@@ -1,31 +1,28 @@
-"""What stitching remembers between segments: small, versioned, plain arrays, never a pickle."""
+"""What stitching remembers between segments."""
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh.errors import FailedPrecondition, InvalidArgument
+from kinemesh.snapshot import SnapshotFormat
 from kinemesh_pose.domain.skeleton import COUNT, Floats, Ints
 
-VERSION = 1
+VERSION = 2
 HISTORY = 16
 """Frames of landmarks kept per person: what warm-up frames of the next segment are compared with."""
 PROPORTIONS = 6
 """Numbers in a person's descriptor."""
-
-_MAGIC = b"KMPS"
-_HEADER = struct.Struct("<4sHHIqq")  # magic, version, history, persons, last frame, next id
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The persons that may still appear, after all frames up to ``last_frame``. P persons, by id.
 
-    Lengths are in picture heights. All arrays are little-endian in memory order when serialised.
+    Lengths are in picture heights.
     """
 
     last_frame: int
@@ -57,10 +54,8 @@ class Snapshot:
         return Snapshot(last_frame=self.last_frame, next_id=self.next_id, **arrays)
 
     def to_bytes(self) -> bytes:
-        """Serialise: a fixed header, then the arrays one after the other. Same snapshot, same bytes."""
-        header = _HEADER.pack(_MAGIC, VERSION, HISTORY, len(self.ids), self.last_frame, self.next_id)
-        arrays = (getattr(self, name).astype(dtype).tobytes() for name, (dtype, _) in _ARRAYS.items())
-        return b"".join((header, *arrays))
+        """Serialise. Same snapshot, same bytes."""
+        return _FORMAT.pack(self)
 
     @staticmethod
     def from_bytes(data: bytes) -> Snapshot:
@@ -69,26 +64,10 @@ class Snapshot:
         :raises FailedPrecondition: SNAPSHOT_VERSION if another version wrote it.
         :raises InvalidArgument: SNAPSHOT_CORRUPT if it is no snapshot or is cut short.
         """
-        if len(data) < _HEADER.size or data[:4] != _MAGIC:
-            raise InvalidArgument("SNAPSHOT_CORRUPT", "These bytes are not a stitching snapshot.", size=len(data))
-        _, version, history, persons, last_frame, next_id = _HEADER.unpack_from(data)
-        if (version, history) != (VERSION, HISTORY):
-            raise FailedPrecondition(
-                "SNAPSHOT_VERSION", "The stitching snapshot was written by another version.", version=version
-            )
-        shapes = {name: (persons, *shape) for name, (_, shape) in _ARRAYS.items()}
-        sizes = {name: int(np.prod(shapes[name])) * np.dtype(dtype).itemsize for name, (dtype, _) in _ARRAYS.items()}
-        if len(data) != _HEADER.size + sum(sizes.values()):
-            raise InvalidArgument("SNAPSHOT_CORRUPT", "The stitching snapshot has the wrong length.", size=len(data))
-        arrays, offset = {}, _HEADER.size
-        for name, (dtype, _) in _ARRAYS.items():
-            flat = np.frombuffer(data, dtype=dtype, count=int(np.prod(shapes[name])), offset=offset)
-            arrays[name] = flat.reshape(shapes[name]).astype(np.dtype(dtype).newbyteorder("="))
-            offset += sizes[name]
-        return Snapshot(last_frame=last_frame, next_id=next_id, **arrays)
+        return Snapshot(**_FORMAT.unpack(data))
 
 
-_ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
+_ARRAYS: Final[dict[str, tuple[str, tuple[int, ...]]]] = {
     "ids": ("<i8", ()),
     "time_s": ("<f8", ()),
     "first_s": ("<f8", ()),
@@ -99,6 +78,12 @@ _ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
     "frames": ("<i8", (HISTORY,)),
     "landmarks": ("<f4", (HISTORY, COUNT, 3)),
 }
+_FORMAT: Final = SnapshotFormat(
+    b"KMPS",
+    VERSION,
+    ("last_frame", "next_id"),
+    {name: (dtype, ("persons", *shape)) for name, (dtype, shape) in _ARRAYS.items()},
+)
 
 
 def empty_snapshot() -> Snapshot:
