@@ -7,6 +7,8 @@ SHELL := bash
 PYTHON ?= python3.11
 UV_VERSION := 0.13.8
 VIDEO ?=
+MODEL ?= yolox_nano
+DATA ?= $(KINEMESH_TEST_DATA)/mot/MOT17
 OUT ?= out/bench
 PORT ?= 8080
 MODELS ?= default
@@ -88,6 +90,14 @@ bench-soak: models ## memory over 20 jobs, and how soon a cancelled one stops
 .PHONY: bench-pose
 bench-pose: models ## the same once, on VIDEO=, into OUT=
 	$(CAPS) $(BIN)/python bench/bench_pose.py --video "$(VIDEO)" --out "$(OUT)"
+
+.PHONY: bench-detect
+bench-detect: models ## detection and tracking on VIDEO= with MODEL=, against the plain loop and OpenVINO itself, into OUT=
+	$(CAPS) $(BIN)/python bench/bench_detect.py --video "$(VIDEO)" --model "$(MODEL)" --out "$(OUT)"
+
+.PHONY: bench-tracking
+bench-tracking: setup ## association on DATA=, laid out like MOT17, against BoTSORTTracker, into OUT=
+	$(CAPS) $(BIN)/python bench/bench_tracking.py --data "$(DATA)" --out "$(OUT)"
 
 .PHONY: clean
 clean: ## remove environments, models and caches; data in .kinemesh and out stay

@@ -30,7 +30,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        video = choose_video(arguments.video, Path(folder))
+        video = choose_video(arguments.video, Path(folder), _CLIP)
         bundle = Path(folder) / "pose_landmarker.task"
         python = str(find_models("default").python)
         subprocess.run([python, "-m", "kinemesh_models", "bundle", "--out", str(bundle)], check=True, timeout=300)
@@ -74,15 +74,15 @@ def main() -> None:
     show(result)
 
 
-def choose_video(named: str, folder: Path) -> Path:
-    """The video to run on."""
+def choose_video(named: str, folder: Path, clip: str) -> Path:
+    """The video to run on: the one named, else ``clip`` of the test data, else a made one."""
     if named:
         if not Path(named).is_file():
             raise SystemExit(f"There is no file {named}.")
         return Path(named)
     data = os.environ.get("KINEMESH_TEST_DATA")
-    if data and (Path(data) / _CLIP).is_file():
-        return Path(data) / _CLIP
+    if data and (Path(data) / clip).is_file():
+        return Path(data) / clip
     made = folder / "clip.mp4"
     asyncio.run(make_clip(made))
     return made
@@ -95,11 +95,12 @@ async def run_mesh(video: Path, out: Path, max_persons: int) -> dict[str, Any]:
         async with KinemeshClient(mesh.http_url) as client:
             pipelines = (await client.list_pipelines()).items
             stages = next(pipeline.stages for pipeline in pipelines if pipeline.name == "pose")
-            job, seconds, added = await run_job(client, stages, video, max_persons)
+            parameters = {"max_persons": max_persons}
+            job, seconds, added = await run_job(client, "pose", stages, video, parameters)
             for output in job.outputs:
                 if output.name in _WANTED:
                     await client.download(job.job_id, output, out / output.name)
-            _, warm_s, _ = await run_job(client, stages, video, max_persons)
+            _, warm_s, _ = await run_job(client, "pose", stages, video, parameters)
         frames = frame_count(job)
         return {
             "fps": frames / seconds,
@@ -112,14 +113,14 @@ async def run_mesh(video: Path, out: Path, max_persons: int) -> dict[str, Any]:
 
 
 async def run_job(
-    client: KinemeshClient, stages: Sequence[str], video: Path, max_persons: int
+    client: KinemeshClient, pipeline: str, stages: Sequence[str], video: Path, parameters: Mapping[str, Any]
 ) -> tuple[Job, float, dict[str, float]]:
     """A job, the seconds from its upload to its end, and those that each stage added."""
     times = StageTimes(stages)
     started = time.perf_counter()
     asset = await client.upload(video)
     uploaded = time.perf_counter()
-    created = await client.create_job("pose", asset.asset_id, {"max_persons": max_persons})
+    created = await client.create_job(pipeline, asset.asset_id, parameters)
     job = await follow(client, created.job_id, times.note)
     seconds = time.perf_counter() - started
     return job, seconds, {"upload": round(uploaded - started, 3), **times.seconds()}
@@ -171,17 +172,30 @@ def summary(rounds: list[dict[str, Any]], video: Path) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the figures."""
+    show_table(
+        f"{result['video']}: {result['frames']} frames on {result['cores']} cores",
+        {
+            "mesh, upload to finished MP4": result["mesh_fps"],
+            "mesh, the same once more": result["warm_fps"],
+            "plain loop": result["loop_fps"],
+        },
+        result["stages"],
+        result["peak_rss_mb"],
+    )
+    print(f"ratio {result['ratio']:.2f}, once more {result['warm_ratio']:.2f}")
+
+
+def show_table(title: str, fps: Mapping[str, float], stages: Mapping[str, float], peaks: Mapping[str, float]) -> None:
+    """Print frames per second, seconds that each stage adds, and most memory that each process had."""
     console = Console(highlight=False)
-    table = Table(title=f"{result['video']}: {result['frames']} frames on {result['cores']} cores", box=None)
+    table = Table(title=title, box=None)
     table.add_column("")
     table.add_column("frames/s", justify="right")
-    table.add_row("mesh, upload to finished MP4", f"{result['mesh_fps']:.1f}")
-    table.add_row("mesh, the same once more", f"{result['warm_fps']:.1f}")
-    table.add_row("plain loop", f"{result['loop_fps']:.1f}")
-    table.add_row("ratio, once more", f"{result['ratio']:.2f}, {result['warm_ratio']:.2f}")
+    for name, value in fps.items():
+        table.add_row(name, f"{value:.1f}")
     console.print(table)
-    console.print("seconds  ", "  ".join(f"{name} {value:.2f}" for name, value in result["stages"].items()))
-    console.print("peak MiB ", "  ".join(f"{name} {value:.0f}" for name, value in result["peak_rss_mb"].items()))
+    console.print("seconds  ", "  ".join(f"{name} {value:.2f}" for name, value in stages.items()))
+    console.print("peak MiB ", "  ".join(f"{name} {value:.0f}" for name, value in peaks.items()))
 
 
 if __name__ == "__main__":
