@@ -4,8 +4,8 @@
 
     make bench-detect VIDEO=lobby.mp4 MODEL=yolox_nano OUT=out/bench
 
-``MODEL`` is a detector of the manifest; its file is looked for in ``KINEMESH_MODELS_MIRROR`` first, or in ``models`` of
-``KINEMESH_TEST_DATA``. The mesh runs the whole ``instructor`` job: upload, detection, tracking, refinement, figures, and
+``MODEL`` is a detector of the manifest; its file is looked for in ``KINEMESH_MODELS_MIRROR`` first, or in the folder
+``models`` of ``KINEMESH_TEST_DATA``. The mesh runs the whole ``instructor`` job: upload, detection, tracking, refinement, figures, and
 the session made playable. Writes ``OUT/detect.json``.
 """
 
@@ -140,7 +140,7 @@ def summary(rounds: list[dict[str, Any]], video: Path, model: str) -> dict[str, 
     """Medians over the rounds; of memory the maximum."""
 
     def median(of: str, by: str = "") -> float:
-        return round(statistics.median(one[of] / (one[by] if by else 1.0) for one in rounds), 3)
+        return round(float(statistics.median(one[of] / (one[by] if by else 1.0) for one in rounds)), 3)
 
     first = rounds[0]
     return {

@@ -147,7 +147,7 @@ def botsort(sequence: Sequence) -> tuple[Rows, float]:
     ]
     tracker = BoTSORTTracker(lost_track_buffer=_BUFFER, enable_cmc=False)
     started = time.perf_counter()
-    answers = [tracker.update(detections) for detections in given]
+    answers: list[Any] = [tracker.update(detections) for detections in given]
     seconds = time.perf_counter() - started
     parts = [
         np.column_stack([np.full(len(found), frame), found.tracker_id, found.xyxy, found.confidence])[

@@ -71,7 +71,7 @@ def track(video: Path, detect: Callable[[Any], Found]) -> tuple[int, set[int]]:
         small = cv2.resize(frame, (round(width * scale), round(height * scale)))
         image[: small.shape[0], : small.shape[1]] = small
         boxes, scores, classes = detect(image)
-        found = tracker.update(
+        found: Any = tracker.update(
             supervision.Detections(xyxy=boxes / scale, confidence=scores, class_id=classes.astype(int))
         )
         ids |= {int(number) for number in found.tracker_id if number >= 0}
@@ -98,8 +98,8 @@ def yolox(session: Any) -> Callable[[Any], Found]:
         best = scores.max(axis=1)
         kept = best > _LEAST_SCORE
         boxes = np.concatenate([centre - size / 2, size], axis=1)[kept]
-        chosen = cv2.dnn.NMSBoxesBatched(boxes, best[kept], classes[kept], _LEAST_SCORE, _MOST_OVERLAP)  # type: ignore[call-overload]
-        chosen = np.asarray(chosen, int).ravel()
+        suppressed: Any = cv2.dnn.NMSBoxesBatched(boxes, best[kept], classes[kept], _LEAST_SCORE, _MOST_OVERLAP)
+        chosen = np.asarray(suppressed, int).ravel()
         boxes = boxes[chosen]
         return (
             np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1),
