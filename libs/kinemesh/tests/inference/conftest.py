@@ -21,14 +21,21 @@ instance_group [ { kind: KIND_CPU count: 2 } ]
 """
 
 
+@pytest.fixture(scope="session")
+def echo_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    repository = tmp_path_factory.mktemp("echo-models")
+    (repository / "echo" / "1").mkdir(parents=True)
+    (repository / "echo" / "config.pbtxt").write_text(CONFIG)
+    shutil.copy(Path(__file__).with_name("echo_model.py"), repository / "echo" / "1" / "model.py")
+    return repository
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def echo_server(supervisor: Supervisor, tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
+async def echo_server(
+    supervisor: Supervisor, echo_repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> TritonServer:
     folder = tmp_path_factory.mktemp("echo")
-    model = folder / "models" / "echo"
-    (model / "1").mkdir(parents=True)
-    (model / "config.pbtxt").write_text(CONFIG)
-    shutil.copy(Path(__file__).with_name("echo_model.py"), model / "1" / "model.py")
-    models = triton.TritonModels(triton_python(), folder / "models")
+    models = triton.TritonModels(triton_python(), echo_repository)
     ports = free_ports(triton.PORTS)
     await supervisor.start([triton.triton_spec(models, folder / "run", folder / "log", ports, name="triton-echo")])
     settings = TritonSettings(endpoint=f"127.0.0.1:{ports[0]}")

@@ -16,7 +16,7 @@ import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from kinemesh.errors import DeadlineExceeded, InvalidArgument
-from kinemesh.inference.errors import connection_lost, from_triton, refused, region_unknown
+from kinemesh.inference.errors import connection_lost, from_triton, not_loaded, refused, region_unknown
 from kinemesh.inference.settings import TritonSettings
 from kinemesh.inference.shared_memory import Region, needed_bytes, sweep_stale_regions
 
@@ -26,6 +26,8 @@ Headers = Callable[[], Mapping[str, str]]
 # Below this the two copies of a gRPC message cost less than another round trip to grow a region.
 _SHARED_FROM_BYTES = 16 * 1024
 _PROBE_S = 5.0
+_LOAD_S = 120.0
+_POLL_S = 0.05
 _CHANNEL = [
     ("grpc.max_send_message_length", 512 << 20),
     ("grpc.max_receive_message_length", 512 << 20),
@@ -255,6 +257,36 @@ class TritonClient:
         except InferenceServerException as error:
             raise from_triton(error, model) from None
         return dict(described["config"])
+
+    async def load(self, model: str, *, timeout_s: float = _LOAD_S) -> None:
+        """Have Triton serve a model of its repository, read anew if it does so already.
+
+        :raises NotFound: ``MODEL_NOT_FOUND``, if the repository has none of this name.
+        :raises FailedPrecondition: ``MODEL_LOAD_FAILED``.
+        :raises Unavailable: ``MODEL_UNAVAILABLE``.
+        :raises DeadlineExceeded: ``INFERENCE_TIMEOUT``.
+        """
+        try:
+            await self._client.load_model(model, client_timeout=timeout_s)
+        except InferenceServerException as error:
+            raise not_loaded(error, model) from None
+
+    async def unload(self, model: str, *, timeout_s: float = _LOAD_S) -> None:
+        """Have Triton let go of a model and wait until it has; one that it does not serve is no error.
+
+        :raises Unavailable: ``MODEL_UNAVAILABLE``.
+        :raises DeadlineExceeded: ``INFERENCE_TIMEOUT``.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._client.unload_model(model, client_timeout=timeout_s)
+                # Triton answers at once, and lets requests that it has taken end first.
+                while (await self.loaded()).get(model, False):  # noqa: ASYNC110 - nothing announces it
+                    await asyncio.sleep(_POLL_S)
+        except InferenceServerException as error:
+            raise from_triton(error, model) from None
+        except TimeoutError:
+            raise DeadlineExceeded("INFERENCE_TIMEOUT", "The model was not let go of in time.", model=model) from None
 
 
 def _input(name: str, tensor: npt.NDArray[Any], region: Region, offset: int | None) -> triton.InferInput:

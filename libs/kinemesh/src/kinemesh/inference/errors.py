@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from tritonclient.utils import InferenceServerException
 
-from kinemesh.errors import DeadlineExceeded, Internal, InvalidArgument, KinemeshError, NotFound, Unavailable
+from kinemesh.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    KinemeshError,
+    NotFound,
+    Unavailable,
+)
 
 
 def from_triton(error: InferenceServerException, model: str) -> KinemeshError:
@@ -25,6 +33,16 @@ def from_triton(error: InferenceServerException, model: str) -> KinemeshError:
     if "INVALID_ARGUMENT" in status:
         return InvalidArgument("MODEL_INPUT_INVALID", "The model does not take these tensors.", model=model)
     return Internal("INFERENCE_FAILED", "The model failed on this input.", model=model)
+
+
+def not_loaded(error: InferenceServerException, model: str) -> KinemeshError:
+    """The domain error of a model that Triton was told to load and did not."""
+    text = str(error.message() or "").lower()
+    if "failed to poll from model repository" in text or "model not found" in text:
+        return NotFound("MODEL_NOT_FOUND", "The model server's repository holds no such model.", model=model)
+    if "failed to load" in text or "load failed" in text:
+        return FailedPrecondition("MODEL_LOAD_FAILED", "The model server cannot load this model.", model=model)
+    return from_triton(error, model)
 
 
 def region_unknown(error: InferenceServerException) -> bool:
