@@ -5,8 +5,8 @@
     make bench-detect VIDEO=lobby.mp4 MODEL=yolox_nano OUT=out/bench
 
 ``MODEL`` is a detector of the manifest; its file is looked for in ``KINEMESH_MODELS_MIRROR`` first, or in the folder
-``models`` of ``KINEMESH_TEST_DATA``. The mesh runs the whole ``instructor`` job: upload, detection, tracking, refinement, figures, and
-the session made playable. Writes ``OUT/detect.json``.
+``models`` of ``KINEMESH_TEST_DATA``. The mesh runs the whole ``instructor`` job: upload, detection, tracking,
+refinement, figures, and the session made playable. Writes ``OUT/detect.json``.
 """
 
 from __future__ import annotations
