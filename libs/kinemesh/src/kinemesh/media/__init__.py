@@ -1,4 +1,4 @@
-"""Video in and out: probing, indexing, exact decoding of ranges, H.264 encoding and joining. Built on PyAV."""
+"""Video in and out: probing, indexing, exact decoding of ranges, H.264 encoding, joining and copying. Built on PyAV."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from kinemesh.media.decode import decode
 from kinemesh.media.encode import H264Writer
 from kinemesh.media.index import FrameIndex, build_index
 from kinemesh.media.probe import probe
+from kinemesh.media.remux import plays_in_browsers, remux
 from kinemesh.media.source import BinaryFile, Source
 from kinemesh.media.types import DEFAULT_LIMITS, Frame, Limits, Orientation, VideoInfo
 from kinemesh.nv12 import Image
@@ -25,6 +26,8 @@ __all__ = [
     "build_index",
     "concatenate",
     "decode",
+    "plays_in_browsers",
     "probe",
     "read_times",
+    "remux",
 ]

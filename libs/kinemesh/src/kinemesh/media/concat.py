@@ -7,31 +7,22 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
-from typing import Any, TypeAlias
+from itertools import chain
+from typing import Any
 
 import av
 import av.error
 import numpy as np
 import numpy.typing as npt
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
-from av.audio.stream import AudioStream
-from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from kinemesh.errors import InvalidArgument
 from kinemesh.media.container import audio_stream, keep_only, open_media, translated_errors
 from kinemesh.media.index import build_index
+from kinemesh.media.sound import Stamped, add_sound
 from kinemesh.media.source import Source, open_bytes
 from kinemesh.media.types import DEFAULT_LIMITS, Limits
-
-_PLAYABLE_AUDIO = {"aac", "mp3", "mp3float"}  # what every browser plays in MP4
-_AAC_RATES = (44100, 48000)
-_AAC_FRAME = 1024
-
-Stamped: TypeAlias = "tuple[Fraction, int, Packet[Any]]"
-"""(decoding time in seconds, order of the stream, packet): what interleaving sorts by."""
 
 
 def concatenate(
@@ -60,7 +51,7 @@ def concatenate(
         raise InvalidArgument("NO_PARTS", "There are no parts to join.")
     with ExitStack() as stack:
         first = stack.enter_context(_Part(parts[0], 0))
-        options = {"movflags": "+faststart", "fflags": "+bitexact", **_track_options(time_base)}
+        options = {"movflags": "+faststart", "fflags": "+bitexact", **track_options(time_base)}
         output = stack.enter_context(av.open(os.fspath(out), "w", format="mp4", options=options))
         video = output.add_stream_from_template(first.stream, opaque=True)
         counter = _Counter()
@@ -70,7 +61,9 @@ def concatenate(
             audio = audio_stream(original)
             if audio is not None:
                 keep_only(original, audio.index)
-                streams.append(_audio_packets(original.demux(audio), audio, output))
+                streams.append(
+                    chain.from_iterable(map(add_sound(audio, output), chain(original.demux(audio), (None,))))
+                )
         with translated_errors():
             for _, _, packet in heapq.merge(*streams, key=lambda item: item[:2]):
                 output.mux_one(packet)
@@ -81,7 +74,7 @@ class _Counter:
     frames = 0
 
 
-def _track_options(time_base: Fraction) -> dict[str, str]:
+def track_options(time_base: Fraction) -> dict[str, str]:
     """Have the MP4 count in the source's own ticks, also in its edit list, so that times stay exact."""
     scale = time_base.denominator
     while scale < 10_000:
@@ -152,61 +145,6 @@ def _video_packets(
                 waiting, last_pts = packet, pts
     if waiting is not None:
         yield ready(waiting, max(1, end_pts - last_pts) if end_pts is not None else step)
-
-
-def _audio_packets(
-    packets: Iterator[Packet[AudioStream]], source: AudioStream, output: OutputContainer
-) -> Iterator[Stamped]:
-    if source.codec_context.codec.name in _PLAYABLE_AUDIO:
-        target = output.add_stream_from_template(source, opaque=True)
-        return _ordered(_copied(packets), target)
-    rate = source.codec_context.sample_rate
-    rate = rate if rate in _AAC_RATES else 48000
-    layout = "mono" if source.codec_context.channels == 1 else "stereo"
-    encoder: AudioStream = output.add_stream("aac", rate=rate, layout=layout)
-    encoder.bit_rate = 96_000 if layout == "mono" else 160_000
-    return _ordered(_encoded(packets, source, encoder), encoder)
-
-
-def _ordered(packets: Iterator[Packet[Any]], target: Any) -> Iterator[Stamped]:
-    """Stamp packets for interleaving; sloppy files repeat time stamps, which MP4 cannot express."""
-    last: int | None = None
-    for packet in packets:
-        if packet.dts is None:
-            packet.dts = packet.pts
-        if packet.dts is None:
-            continue
-        if last is not None and packet.dts <= last:
-            packet.pts = packet.dts = last + 1
-        last = packet.dts
-        seconds = packet.dts * Fraction(packet.time_base)
-        packet.stream = target
-        yield seconds, 1, packet
-
-
-def _copied(packets: Iterator[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
-    return (packet for packet in packets if packet.size)
-
-
-def _encoded(
-    packets: Iterator[Packet[AudioStream]], source: AudioStream, encoder: AudioStream
-) -> Iterator[Packet[AudioStream]]:
-    context = encoder.codec_context
-    resampler = AudioResampler("fltp", context.layout, context.sample_rate, frame_size=_AAC_FRAME)
-    for packet in packets:
-        for frame in _decoded(source, packet if packet.size else None):
-            for resampled in resampler.resample(frame):
-                yield from encoder.encode(resampled)
-    for resampled in resampler.resample(None):
-        yield from encoder.encode(resampled)
-    yield from encoder.encode(None)
-
-
-def _decoded(source: AudioStream, packet: Packet[AudioStream] | None) -> list[AudioFrame]:
-    try:
-        return source.decode(packet)
-    except (av.error.InvalidDataError, av.error.EOFError):
-        return []  # a damaged packet is a short silence, as in any player
 
 
 def read_times(source: Source, limits: Limits = DEFAULT_LIMITS) -> npt.NDArray[np.float64]:

@@ -76,6 +76,7 @@ def write_clip(
     b_frames: int = 0,
     open_gop: bool = False,
     rotation: int = 0,
+    pixel_format: str = "",
     audio: str | None = None,
     audio_start_s: float = 0.0,
     container_options: Mapping[str, str] | None = None,
@@ -87,6 +88,7 @@ def write_clip(
     :param b_frames: number of B-frames between reference frames (x264 only).
     :param open_gop: let B-frames before a keyframe refer to pictures before it (x264 only).
     :param rotation: 0, 90, 180 or 270: pixels are stored turned, and a display matrix says to turn them clockwise.
+    :param pixel_format: what the codec is given; 8 bits, 4:2:0 if empty.
     :param audio: codec of a tone beside the pictures (``aac``, ``libopus``, ``pcm_s16le`` …), none if None.
     :param audio_start_s: when the sound starts.
     """
@@ -95,7 +97,7 @@ def write_clip(
         stream = container.add_stream(codec, rate=30)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = width, height
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.pix_fmt = pixel_format or ("yuvj420p" if codec == "mjpeg" else "yuv420p")
         stream.time_base = time_base
         context = stream.codec_context
         context.time_base = time_base
