@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from kinemesh.embedded import free_ports
 from kinemesh.errors import FailedPrecondition, NotFound, Unavailable
 from kinemesh.inference import TritonClient, TritonSettings
 
-INPUTS = {"DATA": np.zeros((2, 2), np.uint8), "WAIT_MS": np.zeros(1, np.float32)}
+INPUTS: dict[str, npt.NDArray[Any]] = {"DATA": np.zeros((2, 2), np.uint8), "WAIT_MS": np.zeros(1, np.float32)}
 
 
 @pytest.fixture
