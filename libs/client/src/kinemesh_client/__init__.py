@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from kinemesh_client.client import KinemeshClient
+from kinemesh_client.detections import Box, Detection, FrameResult, ModelTest, PersonResult, TrackedObject
 from kinemesh_client.resources import (
     Asset,
     Failure,
@@ -29,14 +30,20 @@ from kinemesh_client.resources import (
 
 __all__ = [
     "Asset",
+    "Box",
+    "Detection",
     "Failure",
+    "FrameResult",
     "Job",
     "JobEvent",
     "KinemeshClient",
     "LogLine",
     "Model",
+    "ModelTest",
     "Output",
     "Page",
+    "PersonResult",
     "Pipeline",
     "StageProgress",
+    "TrackedObject",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +13,16 @@ from typing import Any, Self
 
 import httpx
 
-from kinemesh.errors import InvalidArgument
+from kinemesh.errors import DeadlineExceeded, InvalidArgument
 from kinemesh_client import transfer, watching
 from kinemesh_client.answers import answer, unreachable
+from kinemesh_client.detections import ModelTest
 from kinemesh_client.resources import Asset, Job, JobEvent, LogLine, Model, Output, Page, Pipeline
 from kinemesh_client.transfer import Progress
 
 _CONFIRM_S = 130.0
+_TEST_S = 60.0
+_POLL_S = 0.3
 
 
 class KinemeshClient:
@@ -52,14 +57,19 @@ class KinemeshClient:
             return dict(response.json())
         return dict(answer(response))
 
-    async def upload(self, path: Path, *, content_type: str = "", progress: Progress = transfer.nothing) -> Asset:
+    async def upload(
+        self, path: Path, *, kind: str = "VIDEO", content_type: str = "", progress: Progress = transfer.nothing
+    ) -> Asset:
         """Send a file straight to storage and have it checked.
 
+        :param kind: VIDEO, IMAGE or WEIGHTS.
         :raises KinemeshError: also for what is wrong with the file, such as ``NOT_A_VIDEO``.
         """
         size = transfer.size_of(path)
-        kind = content_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        body = {"filename": path.name, "content_type": kind, "size_bytes": size}
+        media_type = content_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        body: dict[str, Any] = {"filename": path.name, "content_type": media_type, "size_bytes": size}
+        if kind != "VIDEO":
+            body["kind"] = kind
         created = await self._call("POST", "/api/v1/assets", json=body)
         asset_id = created["asset"]["asset_id"]
         parts = await transfer.send(path, created["upload"], size, progress)
@@ -119,10 +129,64 @@ class KinemeshClient:
         found = await self._call("GET", "/api/v1/pipelines", params=_page(100, ""))
         return Page([Pipeline.of(row) for row in found["pipelines"]], found["total"], found["next_page_token"] or "")
 
-    async def list_models(self, limit: int = 100, page_token: str = "") -> Page[Model]:
-        """What the mesh detects and estimates with."""
-        found = await self._call("GET", "/api/v1/models", params=_page(limit, page_token))
+    async def list_models(
+        self, limit: int = 100, page_token: str = "", *, task: str = "", states: Sequence[str] = ()
+    ) -> Page[Model]:
+        """A page of what the mesh detects and estimates with, by name; of one task or in ``states`` only, if given."""
+        params = {**_page(limit, page_token), **({"task": task} if task else {}), "state": list(states)}
+        found = await self._call("GET", "/api/v1/models", params=params)
         return Page([Model.of(row) for row in found["models"]], found["total"], found["next_page_token"] or "")
+
+    async def get_model(self, name: str) -> Model:
+        """One model."""
+        return Model.of(await self._call("GET", f"/api/v1/models/{_id(name)}"))
+
+    async def import_model(
+        self, asset_id: str, name: str, *, labels: Sequence[str] = (), licence: str = "", check_image: str = ""
+    ) -> Model:
+        """Start to convert, check and serve a detector; :meth:`wait_for_model` tells how that ends.
+
+        :param asset_id: of the weights, uploaded as WEIGHTS.
+        :param labels: names of its classes, by class id; needed when the weights do not hold them.
+        :param check_image: asset with a picture on which it must find something; a built-in one when empty.
+        """
+        body = {"asset_id": asset_id, "model": name, "labels": list(labels), "license": licence}
+        if check_image:
+            body["check_image_asset_id"] = check_image
+        return Model.of(await self._call("POST", "/api/v1/models/import", json=body))
+
+    async def add_model(self, name: str) -> Model:
+        """Start to fetch and serve a model of the manifest; :meth:`wait_for_model` tells how that ends."""
+        return Model.of(await self._call("POST", "/api/v1/models/add", json={"model": name}))
+
+    async def wait_for_model(self, name: str, timeout_s: float = 900.0) -> Model:
+        """A model once it is no longer IMPORTING.
+
+        :raises DeadlineExceeded: ``IMPORT_NOT_OVER``.
+        """
+        deadline = time.monotonic() + timeout_s
+        while (model := await self.get_model(name)).state == "IMPORTING":
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded("IMPORT_NOT_OVER", f"{name} is still being imported after {timeout_s:.0f} s.")
+            await asyncio.sleep(_POLL_S)
+        return model
+
+    async def delete_model(self, name: str) -> None:
+        """Stop serving an imported or added model and delete it; refused while a job that is not over uses it."""
+        await self._call("DELETE", f"/api/v1/models/{_id(name)}")
+
+    async def test_model(self, name: str, picture: Path, *, threshold: float = 0.5) -> ModelTest:
+        """Run a model on one picture.
+
+        :param threshold: least score, 0 to 1.
+        """
+        transfer.size_of(picture)
+        media_type = mimetypes.guess_type(picture.name)[0] or "application/octet-stream"
+        image = (picture.name, await asyncio.to_thread(picture.read_bytes), media_type)
+        path, fields = f"/api/v1/models/{_id(name)}/test", {"threshold": str(threshold)}
+        return ModelTest.of(
+            await self._call("POST", path, files={"image": image}, data=fields, timeout=httpx.Timeout(_TEST_S))
+        )
 
     async def _call(self, method: str, path: str, **request: Any) -> Any:
         return answer(await self._send(method, path, **request))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-Json = Mapping[str, Any]
+from kinemesh_client.detections import FrameResult, Json
 
 TERMINAL: Final = frozenset(("SUCCEEDED", "FAILED", "CANCELLED"))
 """States that a job does not leave."""
@@ -29,7 +29,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """An uploaded video.
+    """An uploaded video, picture, or file of weights.
 
     :ivar state: PENDING, READY or REJECTED.
     :ivar raw: the whole answer.
@@ -136,6 +136,11 @@ class JobEvent:
     def of(cls, json: Json) -> JobEvent:
         return cls(json["type"], json["sequence"], json["time"], json["payload"])
 
+    @property
+    def frames(self) -> Sequence[FrameResult]:
+        """What was seen, frame by frame; empty for events of other kinds than ``frames``."""
+        return tuple(FrameResult.of(row) for row in self.payload["frames"]) if self.kind == "frames" else ()
+
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
@@ -166,19 +171,50 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the mesh detects or estimates with."""
+    """What the mesh detects or estimates with.
+
+    :ivar task: DETECTOR, EMBEDDER, POSE or FACE.
+    :ivar state: IMPORTING, READY, REJECTED or MISSING.
+    :ivar source: EMBEDDED, MANIFEST or IMPORTED.
+    :ivar labels: names of its classes, by class id.
+    :ivar input_width: in pixels, as ``input_height``; 0 when it takes any.
+    :ivar is_default: whether jobs that name no model of this task use it.
+    :ivar failure: why it was refused, once REJECTED.
+    :ivar raw: the whole answer.
+    """
 
     name: str
     task: str
     state: str
+    source: str
     license: str
     description: str
+    labels: Sequence[str]
+    input_width: int
+    input_height: int
+    size_bytes: int
+    sha256: str
+    is_default: bool
+    failure: Failure | None
     raw: Json = field(repr=False)
 
     @classmethod
     def of(cls, json: Json) -> Model:
         return cls(
-            json["model"], json["task"] or "", json["state"] or "", json["license"], json["description"], raw=json
+            name=json["model"],
+            task=json["task"] or "",
+            state=json["state"] or "",
+            source=json["source"] or "",
+            license=json["license"],
+            description=json["description"],
+            labels=tuple(json["labels"]),
+            input_width=json["input_width"],
+            input_height=json["input_height"],
+            size_bytes=json["size_bytes"],
+            sha256=json["sha256"],
+            is_default=json["is_default"],
+            failure=Failure.of(json["failure"]),
+            raw=json,
         )
 
 

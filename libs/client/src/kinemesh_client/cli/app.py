@@ -8,9 +8,10 @@ from typing import NoReturn
 import typer
 
 from kinemesh.errors import DeadlineExceeded, KinemeshError, Unavailable
-from kinemesh_client.cli import catalogue, demo, jobs, mesh, run
-from kinemesh_client.cli.output import print_error
+from kinemesh_client.cli import catalogue, demo, jobs, mesh, models, pitstop, run
+from kinemesh_client.cli.output import print_error, print_facts
 from kinemesh_client.cli.running import Exit, Interrupted
+from kinemesh_client.cli.weights import Refused
 
 EPILOG = """Exit codes: 0 done · 1 unexpected failure · 2 wrong usage or input, with the reason · 3 the job failed ·
 4 no mesh can be reached or started · 130 cancelled."""
@@ -18,7 +19,7 @@ EPILOG = """Exit codes: 0 done · 1 unexpected failure · 2 wrong usage or input
 _CANCELLED = 130
 
 app = typer.Typer(
-    help="Videos in; poses, movement metrics and annotated videos out.",
+    help="Videos in; poses, tracks, metrics and annotated videos out.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -27,11 +28,12 @@ app = typer.Typer(
 )
 mesh.add_to(app)
 app.add_typer(run.app, name="run")
+app.command("pitstop")(pitstop.pitstop)
 app.command("demo")(demo.demo)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(catalogue.assets, name="assets")
 app.command("pipelines")(catalogue.pipelines)
-app.add_typer(catalogue.models, name="models")
+app.add_typer(models.app, name="models")
 
 
 def main() -> NoReturn:
@@ -59,6 +61,8 @@ def _main() -> int:
         return 1
     except KinemeshError as error:
         print_error(error.reason, error.message, error.metadata, as_json=as_json)
+        if isinstance(error, Refused):
+            print_facts(error.metadata)
         return exit_code(error)
     except Exception as error:
         if sys.flags.dev_mode:

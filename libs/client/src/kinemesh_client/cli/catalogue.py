@@ -1,4 +1,4 @@
-"""``kinemesh assets``, ``kinemesh pipelines`` and ``kinemesh models``"""
+"""``kinemesh assets`` and ``kinemesh pipelines``"""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
 from kinemesh_client.cli.output import err, print_json, print_table
 from kinemesh_client.cli.running import run
-from kinemesh_client.resources import Asset, Model, Page, Pipeline
+from kinemesh_client.resources import Asset, Page, Pipeline
 
-assets = typer.Typer(help="Uploaded videos.", no_args_is_help=True)
-models = typer.Typer(help="What the mesh detects and estimates with.", no_args_is_help=True)
+assets = typer.Typer(help="Uploaded videos, pictures and weights.", no_args_is_help=True)
 
 _MIB = 1024 * 1024
 
@@ -25,7 +24,7 @@ def list_assets(
     url: Url = "",
     data_dir: DataDir = local.DATA_DIR,
 ) -> None:
-    """Your videos, newest first."""
+    """Your assets, newest first."""
 
     async def ask() -> Page[Asset]:
         async with reached(url, data_dir) as client:
@@ -48,7 +47,7 @@ def delete_asset(
     url: Url = "",
     data_dir: DataDir = local.DATA_DIR,
 ) -> None:
-    """Delete a video; refused while a job that is not over reads it."""
+    """Delete an asset; refused while a job that is not over reads it."""
 
     async def act() -> None:
         async with reached(url, data_dir) as client:
@@ -74,19 +73,3 @@ def pipelines(as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.
     else:
         rows = ((pipeline.name, " → ".join(pipeline.stages), pipeline.description) for pipeline in found)
         print_table(("pipeline", "stages", "description"), rows)
-
-
-@models.command("list")
-def list_models(as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.DATA_DIR) -> None:
-    """The models, by name."""
-
-    async def ask() -> Page[Model]:
-        async with reached(url, data_dir) as client:
-            return await client.list_models()
-
-    page = run(ask())
-    if as_json:
-        print_json({"models": [dict(model.raw) for model in page.items], "total": page.total})
-    else:
-        rows = ((m.name, m.task, m.state, m.license, m.description) for m in page.items)
-        print_table(("model", "task", "state", "license", "description"), rows)

@@ -12,7 +12,7 @@ import typer
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, Models
 from kinemesh_client.cli.output import err
-from kinemesh_client.cli.run import Outcome, Request, process, report, temporary_client
+from kinemesh_client.cli.processing import Outcome, Request, into, process, report, temporary_client
 from kinemesh_client.cli.running import run
 from kinemesh_client.clip import write_clip
 
@@ -41,7 +41,7 @@ async def _demo(video: Path | None, out_dir: Path | None, models: str) -> Outcom
             err.print("Making a clip from a photo (Eileen Collins; NASA, public domain).")
             await make_clip(video)
         async with temporary_client(models) as client:
-            return await process(client, Request("pose", video, {"smooth": True, "style": _STYLE}, out_dir))
+            return await process(client, Request("pose", video, {"smooth": True, "style": _STYLE}, into(out_dir)))
 
 
 async def make_clip(video: Path) -> None:

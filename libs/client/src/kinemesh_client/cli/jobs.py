@@ -11,8 +11,8 @@ from rich.markup import escape
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
 from kinemesh_client.cli.output import err, out, print_json, print_table
+from kinemesh_client.cli.processing import Outcome, report
 from kinemesh_client.cli.progress import bars, follow
-from kinemesh_client.cli.run import Outcome, report
 from kinemesh_client.cli.running import run
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.resources import Job, LogLine

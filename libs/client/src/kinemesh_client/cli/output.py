@@ -23,9 +23,11 @@ COLORS = {
     "SUCCEEDED": "green",
     "READY": "green",
     "RUNNING": "cyan",
+    "IMPORTING": "cyan",
     "FAILED": "red",
     "REJECTED": "red",
     "failed": "red",
+    "MISSING": "yellow",
     "down": "red",
 }
 
@@ -41,6 +43,12 @@ def print_error(reason: str, message: str, metadata: Mapping[str, str], *, as_js
     if as_json:
         print_json({"error": {"reason": reason, "message": message, "metadata": dict(metadata)}})
     err.print(f"[bold red]error[/] {escape(message)} [dim]({escape(reason)})[/]")
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """What else is known of a failure, for people."""
+    for name, value in facts.items():
+        err.print(f"  [dim]{escape(name)}[/] {escape(value)}")
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:

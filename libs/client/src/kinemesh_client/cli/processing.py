@@ -1,0 +1,181 @@
+"""A video in, files out: what all commands that run a pipeline share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.progress import Progress
+
+from kinemesh.errors import KinemeshError, NotFound
+from kinemesh_client import local
+from kinemesh_client.cli.mesh import start_shown
+from kinemesh_client.cli.options import reached
+from kinemesh_client.cli.output import err, out, print_error, print_json
+from kinemesh_client.cli.progress import bars, follow
+from kinemesh_client.cli.running import Exit
+from kinemesh_client.client import KinemeshClient
+from kinemesh_client.resources import Job
+
+Place = Callable[[str, str], Path | None]
+"""Where an output goes, by the job's id and the output's name; None leaves it out."""
+
+_CLEAR_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to run.
+
+    :ivar keep: whether video and job stay on the mesh.
+    """
+
+    pipeline: str
+    video: Path
+    parameters: Mapping[str, Any]
+    place: Place
+    keep: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it ended; ``files`` are absolute paths by name, ``seconds`` from upload to the end of the job."""
+
+    job: Job
+    files: Mapping[str, Path]
+    seconds: float
+    stages: Mapping[str, float]
+
+
+def into(out_dir: Path | None) -> Place:
+    """All outputs go to a folder, ``out/<job id>`` when none is named."""
+    return lambda job_id, name: (out_dir or Path("out") / job_id) / name
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Those that are not None: what is left out has the mesh's default."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+async def run_request(request: Request, url: str, data_dir: Path, models: str) -> Outcome:
+    """Process on the mesh that was named or runs, or else on one of its own."""
+    async with client_or_temporary(url, data_dir, models) as client:
+        return await process(client, request)
+
+
+async def process(client: KinemeshClient, request: Request) -> Outcome:
+    """Upload, run, watch and download. When cancelled, so is the job."""
+    started = time.monotonic()
+    job: Job | None = None
+    with bars() as progress:
+        upload = progress.add_task("upload", total=request.video.stat().st_size)
+        asset = await client.upload(request.video, progress=lambda count: progress.advance(upload, count))
+        try:
+            job = await client.create_job(request.pipeline, asset.asset_id, request.parameters)
+            try:
+                job, stages = await follow(client, job, progress)
+            except asyncio.CancelledError:
+                await _cancel(client, job)
+                raise
+            seconds = time.monotonic() - started
+            files = await _fetch(client, job, request.place, progress) if job.state == "SUCCEEDED" else {}
+        finally:
+            if not request.keep:
+                if job is not None:
+                    await clear(client.delete_job(job.job_id), f"the job {job.job_id}")
+                await clear(client.delete_asset(asset.asset_id), f"the asset {asset.asset_id}")
+    return Outcome(job, files, seconds, stages)
+
+
+async def _fetch(client: KinemeshClient, job: Job, place: Place, progress: Progress) -> dict[str, Path]:
+    wanted = [
+        (output, target)
+        for output in sorted(job.outputs, key=lambda output: output.name)
+        if (target := place(job.job_id, output.name)) is not None
+    ]
+    download = progress.add_task("download", total=sum(output.size_bytes for output, _ in wanted))
+    return {
+        output.name: await client.download(
+            job.job_id, output, target, progress=lambda count: progress.advance(download, count)
+        )
+        for output, target in wanted
+    }
+
+
+async def _cancel(client: KinemeshClient, job: Job) -> None:
+    with suppress(KinemeshError, TimeoutError):
+        async with asyncio.timeout(_CLEAR_S):
+            await client.cancel_job(job.job_id)
+            err.print(f"The job {job.job_id} was cancelled.")
+
+
+async def clear(removal: Awaitable[None], what: str) -> None:
+    """Remove what need not stay; that this failed is told and changes nothing else."""
+    try:
+        async with asyncio.timeout(_CLEAR_S):
+            await removal
+    except NotFound:
+        pass
+    except (KinemeshError, TimeoutError) as error:
+        err.print(f"[yellow]Could not remove {escape(what)}:[/] {escape(str(error) or 'no answer in time.')}")
+
+
+def report(outcome: Outcome, *, as_json: bool) -> None:
+    """Print how a job ended.
+
+    :raises Exit: with 3, if it failed; with 130, if somebody cancelled it.
+    """
+    job = outcome.job
+    if as_json:
+        print_json(
+            {
+                "job": dict(job.raw),
+                "results": {name: str(path) for name, path in outcome.files.items()},
+                "seconds": round(outcome.seconds, 3),
+                "stages": dict(outcome.stages),
+            }
+        )
+    if job.state != "SUCCEEDED":
+        reason, sentence = (
+            ("CANCELLED", "The job was cancelled.")
+            if job.failure is None
+            else (
+                job.failure.reason,
+                job.failure.message,
+            )
+        )
+        print_error(reason, sentence, {}, as_json=False)
+        raise Exit(130 if job.state == "CANCELLED" else 3)
+    err.print(f"[green]Done[/] in {outcome.seconds:.1f} s: job {job.job_id}")
+    if not as_json:
+        width = max((len(name) for name in outcome.files), default=0)
+        for name, path in outcome.files.items():
+            out.print(f"[bold]{name:<{width}}[/]  {escape(str(path))}")
+
+
+@asynccontextmanager
+async def client_or_temporary(url: str, data_dir: Path, models: str) -> AsyncIterator[KinemeshClient]:
+    """A client of the mesh that was named or runs, or else of one that ends with this block."""
+    if url or local.running_url(data_dir) is not None:
+        async with reached(url, data_dir) as client:
+            yield client
+        return
+    err.print("No mesh runs here: starting one for this job.")
+    async with temporary_client(models) as client:
+        yield client
+
+
+@asynccontextmanager
+async def temporary_client(models: str) -> AsyncIterator[KinemeshClient]:
+    """A client of a mesh that lives as long as this block."""
+    async with local.temporary_mesh(models) as mesh:
+        await start_shown(mesh, err)
+        async with KinemeshClient(mesh.http_url) as client:
+            yield client
+        err.print("Stopping the mesh …")

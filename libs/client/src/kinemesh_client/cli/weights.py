@@ -1,0 +1,93 @@
+"""Weights of a user's own on their way into a mesh, and out of it again."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinemesh.errors import InvalidArgument
+from kinemesh_client.cli.processing import clear
+from kinemesh_client.cli.progress import bars
+from kinemesh_client.client import KinemeshClient
+from kinemesh_client.resources import Asset, Model
+
+
+class Refused(InvalidArgument):
+    """The mesh does not take these weights; the metadata says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A file of weights.
+
+    :ivar labels: names of its classes, by class id, if the file does not hold them.
+    :ivar picture: on which the model must find something; the mesh's own if None.
+    """
+
+    path: Path
+    labels: Sequence[str] = ()
+    licence: str = ""
+    picture: Path | None = None
+
+
+async def bring(client: KinemeshClient, weights: Weights, name: str) -> Model:
+    """Upload weights and have them converted, checked and served. Cut off on the way, they are taken back.
+
+    :raises Refused: with the mesh's reason.
+    """
+    uploaded: list[Asset] = []
+    with bars() as progress:
+        upload = progress.add_task("weights", total=weights.path.stat().st_size)
+        try:
+            asset = await client.upload(
+                weights.path, kind="WEIGHTS", progress=lambda count: progress.advance(upload, count)
+            )
+            uploaded.append(asset)
+            if weights.picture is not None:
+                uploaded.append(await client.upload(weights.picture, kind="IMAGE"))
+            check_image = uploaded[1].asset_id if len(uploaded) > 1 else ""
+            work = progress.add_task("import", total=None)
+            await client.import_model(
+                asset.asset_id, name, labels=weights.labels, licence=weights.licence, check_image=check_image
+            )
+            try:
+                model = await client.wait_for_model(name)
+            except asyncio.CancelledError:
+                await clear(client.delete_model(name), f"the model {name}")
+                raise
+            if model.state == "READY":
+                progress.update(work, total=1, completed=1)
+        finally:
+            for one in uploaded:
+                await clear(client.delete_asset(one.asset_id), f"the asset {one.asset_id}")
+    return accepted(model)
+
+
+def accepted(model: Model) -> Model:
+    """The model, if it is READY.
+
+    :raises Refused: with the mesh's reason.
+    """
+    if model.state == "READY":
+        return model
+    if model.failure is None:
+        raise Refused("MODEL_NOT_READY", f"The model {model.name} is {model.state}.", model=model.name)
+    raise Refused(model.failure.reason, model.failure.message, **model.failure.metadata)
+
+
+@asynccontextmanager
+async def served(client: KinemeshClient, weights: Weights) -> AsyncIterator[str]:
+    """The name under which weights are served within this block, after which they are gone.
+
+    :raises Refused: with the mesh's reason.
+    """
+    name = f"temporary-{uuid.uuid4().hex[:12]}"
+    try:
+        await bring(client, weights, name)
+        yield name
+    finally:
+        await clear(client.delete_model(name), f"the model {name}")
