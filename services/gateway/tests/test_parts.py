@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ async def test_an_answer_that_breaks_off_does_not_end_as_if_it_were_whole() -> N
     async def send(message: Message) -> None:
         sent.append(message)
 
-    context = RequestContext(app, HttpSettings(), frozenset())
+    context = RequestContext(app, HttpSettings(), re.compile(""))
     with pytest.raises(Exception, match=r"^$") as broken:
         await context(SCOPE, never, send)
     assert "storage" not in str(broken.value)

@@ -7,6 +7,7 @@ set), times are RFC 3339, messages that are not set are null.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from kinemesh.errors import InvalidArgument
 from kinemesh.job.v1 import job_pb2
 
 _MOST_ITEMS = 10_000
+_FREE_TEXT = frozenset(("notes",))
 
 STATES = {
     "QUEUED": "queued",
@@ -105,7 +107,7 @@ def from_json(message: Message, values: Any, path: str) -> None:
         raise _invalid(path, "must be an object")
     for name, value in values.items():
         field: Any = message.DESCRIPTOR.fields_by_name.get(name)
-        where = f"{path}.{name}"[:200]
+        where = (f"{path}.{name}" if path else name)[:200]
         if field is None:
             raise InvalidArgument("FIELD_UNKNOWN", f"There is no field {where}.", field=where)
         if value is None:
@@ -139,7 +141,8 @@ def _scalar(field: FieldDescriptor, value: Any, where: str) -> Any:
             raise _invalid(where, "must be a name")
         return enum_number(field.enum_type, value, where)
     if kind == FieldDescriptor.CPPTYPE_STRING:
-        if not isinstance(value, str) or "\0" in value or not value.isprintable():
+        readable = _is_free_text if field.name in _FREE_TEXT else str.isprintable
+        if not isinstance(value, str) or not readable(value):
             raise _invalid(where, "must be a printable text")
         return value
     if kind == FieldDescriptor.CPPTYPE_BOOL:
@@ -153,6 +156,11 @@ def _scalar(field: FieldDescriptor, value: Any, where: str) -> Any:
     if value != int(value) or not -(2**31) <= value < 2**31:
         raise _invalid(where, "must be a whole number below 2147483648")
     return int(value)
+
+
+def _is_free_text(value: str) -> bool:
+    """Whether a text holds nothing but characters and line breaks."""
+    return all(c in "\t\r\n" or unicodedata.category(c) not in ("Cc", "Cs") for c in value)
 
 
 def _invalid(path: str, what: str) -> InvalidArgument:

@@ -15,6 +15,7 @@ from kinemesh.job.v1 import job_pb2_grpc
 from kinemesh.model.v1 import model_pb2_grpc
 from kinemesh.serving.channel import open_channel
 from kinemesh.serving.health import Check
+from kinemesh.session.v1 import session_pb2_grpc
 from kinemesh_gateway.settings import UpstreamSettings
 
 _HEALTH_S = 2.0
@@ -27,6 +28,7 @@ class Upstreams:
     assets: Any
     jobs: Any
     models: Any
+    sessions: Any
     checks: Mapping[str, Check]
 
 
@@ -44,6 +46,7 @@ async def connect_upstreams(settings: UpstreamSettings) -> AsyncIterator[Upstrea
             assets=asset_pb2_grpc.AssetServiceStub(ingest),
             jobs=job_pb2_grpc.JobServiceStub(ingest),
             models=model_pb2_grpc.ModelServiceStub(ingest),
+            sessions=session_pb2_grpc.SessionServiceStub(ingest),
             checks={name: _serving(channel) for name, channel in channels.items()},
         )
 

@@ -78,6 +78,14 @@ class UploadSettings(Group):
     idle_timeout_s: float = Field(default=60.0, gt=0, description="longest silence of a client that sends")
 
 
+class PitstopSettings(Group):
+    """What pit-stop jobs get that do not say otherwise, and how large their videos may be."""
+
+    model: str = Field(default="", max_length=64, description="detector; a job must name one if empty")
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    max_file_size_mb: int = Field(default=5120, ge=1)
+
+
 class GatewaySettings(ServiceSettings):
     """All settings of the gateway."""
 
@@ -85,3 +93,4 @@ class GatewaySettings(ServiceSettings):
     upstreams: UpstreamSettings = UpstreamSettings()
     s3: S3Settings = S3Settings()
     uploads: UploadSettings = UploadSettings()
+    pitstop: PitstopSettings = PitstopSettings()

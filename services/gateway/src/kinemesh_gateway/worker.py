@@ -10,6 +10,7 @@ import numpy as np
 
 from kinemesh.bus.connection import Bus
 from kinemesh.bus.events import TERMINAL, replay
+from kinemesh.common.v1 import common_pb2
 from kinemesh.event.v1 import event_pb2
 from kinemesh.job.v1 import job_pb2
 from kinemesh.serving.channel import call
@@ -75,13 +76,28 @@ def _frame(frame: event_pb2.FrameResult) -> dict[str, Any]:
         "persons": [
             {
                 "person_id": person.person_id,
-                "box": {side: round(getattr(person.box, side), 2) for side in ("x1", "y1", "x2", "y2")},
+                "box": _box(person.box),
                 "score": round(person.score, 4),
                 "landmarks": np.asarray(person.landmarks, np.float64).round(5).tolist(),
             }
             for person in frame.persons
         ],
+        "tracks": [
+            {
+                "track_id": track.track_id,
+                "box": _box(track.box),
+                "score": round(track.score, 4),
+                "class_id": track.class_id,
+                "label": track.label,
+                "interpolated": track.interpolated,
+            }
+            for track in frame.tracks
+        ],
     }
+
+
+def _box(box: common_pb2.Box) -> dict[str, float]:
+    return {side: round(getattr(box, side), 2) for side in ("x1", "y1", "x2", "y2")}
 
 
 def _last_state(job: job_pb2.Job, sequence: int) -> dict[str, Any]:

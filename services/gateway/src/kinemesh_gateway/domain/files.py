@@ -13,6 +13,7 @@ _HARMLESS = frozenset(
         "image/jpeg",
         "image/png",
         "image/webp",
+        "text/csv",
         "video/avi",
         "video/mp4",
         "video/quicktime",

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from kinemesh.asset.v1 import asset_pb2
-from kinemesh.errors import AlreadyExists, FailedPrecondition, InvalidArgument, KinemeshError, NotFound
-from kinemesh.job.v1 import job_pb2
+from kinemesh.errors import FailedPrecondition, NotFound
+from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.storage import keys
 from kinemesh_gateway.messages import STATES, state_name, to_json
 from kinemesh_gateway.rest import assets, jobs
-from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, JobId
+from kinemesh_gateway.rest.context import CallerDep, IdempotencyKey, JobId
 from kinemesh_gateway.rest.errors import documented
+from kinemesh_gateway.rest.forms import checked, form_document, json_field
+from kinemesh_gateway.rest.parameters import PoseParameters
 from kinemesh_gateway.rest.pose_pages import frames_in, pose_page
-from kinemesh_gateway.rest.pose_parameters import PoseParameters
-from kinemesh_gateway.rest.schemas import AssetCreate, Body, DonePart, PartUrl
+from kinemesh_gateway.rest.schemas import Announcement, Body, DonePart, PartUrl
 
 PATH = "/api/v1/analyze"
 router = APIRouter(prefix=PATH, tags=["movement analysis"])
@@ -115,9 +115,9 @@ class Result(BaseModel):
     response_model_exclude_unset=True,
     responses=documented(413),
 )
-async def create_upload_url(body: AssetCreate, call: CallerDep, key: IdempotencyKey) -> Any:
+async def create_upload_url(body: Announcement, call: CallerDep, key: IdempotencyKey) -> Any:
     """Begin: answers with where to PUT the video, straight to storage."""
-    created = await _announce(call, body.filename, body.content_type, body.size_bytes, key)
+    created = await assets.announce(call, body.filename, body.content_type, body.size_bytes, key)
     answer: dict[str, Any] = {
         "job_id": created.asset.asset_id,
         "upload_url": created.upload_url or None,
@@ -133,8 +133,10 @@ async def create_upload_url(body: AssetCreate, call: CallerDep, key: Idempotency
 @router.post("/confirm", status_code=202, response_model=Accepted, responses=documented(400, 404, 409, 413, 415))
 async def confirm_upload(body: Confirm, call: CallerDep) -> Any:
     """Go on: checks that the video is there, its size and that it is one, and queues the analysis."""
+    wanted = _job_parameters(body.parameters)  # wrong ones are told before the upload is looked at
     parts = [(part.part_number, part.etag) for part in body.parts]
-    return await _start(call, body.job_id, parts, body.parameters)
+    asset = await assets.confirm(call, body.job_id, parts)
+    return _accepted(await jobs.start(call, asset.asset_id, wanted))
 
 
 @router.post(
@@ -143,39 +145,16 @@ async def confirm_upload(body: Confirm, call: CallerDep) -> Any:
     response_model=Accepted,
     deprecated=True,
     responses=documented(400, 413, 415, 429),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["file"],
-                        "properties": {
-                            "file": {"type": "string", "format": "binary"},
-                            "parameters": {"type": "string", "description": "`PoseParameters` as JSON"},
-                        },
-                    }
-                }
-            },
-        }
-    },
+    openapi_extra=form_document("file", parameters="`PoseParameters` as JSON"),
 )
 async def analyze(request: Request, response: Response, call: CallerDep) -> Any:
     """All in one request, with the video passing through the API; ask for an `upload-url` instead."""
     response.headers.update(_DEPRECATED)
     uploader = request.app.state.uploader
     async with uploader.receive(request) as form:
-        parameters = _parameters_of(form.fields)
-        created = await _announce(call, form.filename, form.content_type, form.size, "")
-        job_id = created.asset.asset_id
-        try:
-            return await _start(call, job_id, await uploader.put(form, created), parameters)
-        except KinemeshError:
-            # Nobody knows the id, so nobody else would clear up.
-            with suppress(KinemeshError):
-                await call(call.mesh.upstreams.assets.DeleteAsset, asset_pb2.DeleteAssetRequest(asset_id=job_id))
-            raise
+        wanted = _job_parameters(checked(PoseParameters, json_field(form.fields, "parameters", {}), "parameters"))
+        async with assets.from_form(call, uploader, form) as asset:
+            return _accepted(await jobs.start(call, asset.asset_id, wanted))
 
 
 @router.get("/{job_id}/status", response_model=Status, responses=documented(404))
@@ -242,44 +221,12 @@ async def get_result(
     return Response(await asyncio.to_thread(write), media_type="application/json")
 
 
-async def _announce(
-    call: Caller, filename: str, content_type: str, size: int, key: str
-) -> asset_pb2.CreateUploadResponse:
-    request = asset_pb2.CreateUploadRequest(
-        filename=filename, content_type=content_type, size_bytes=size, request_id=key
-    )
-    created: asset_pb2.CreateUploadResponse = await call(call.mesh.upstreams.assets.CreateUpload, request)
-    return created
+def _job_parameters(parameters: PoseParameters) -> parameters_pb2.JobParameters:
+    return jobs.job_parameters("pose", parameters.model_dump(exclude_none=True))
 
 
-async def _start(
-    call: Caller, asset_id: str, parts: list[tuple[int, str]], parameters: PoseParameters
-) -> dict[str, str]:
-    """Confirm the upload and make its job; doing it twice answers with the job that is there."""
-    # Wrong parameters are told before the upload is looked at.
-    wanted = jobs.job_parameters("pose", parameters.model_dump(exclude_none=True))
-    asset = await assets.confirm(call, asset_id, parts)
-    request = job_pb2.CreateJobRequest(
-        inputs=[job_pb2.JobInput(camera="main", asset_id=asset.asset_id)], parameters=wanted, job_id=asset.asset_id
-    )
-    try:
-        job = (await call(call.mesh.upstreams.jobs.CreateJob, request)).job
-    except AlreadyExists:
-        job = await jobs.find(call, asset.asset_id)
-    return {
-        "job_id": job.job_id,
-        "status": STATES[state_name(job)],
-        "status_url": f"{PATH}/{job.job_id}/status",
-    }
-
-
-def _parameters_of(fields: dict[str, str]) -> PoseParameters:
-    try:
-        return PoseParameters.model_validate_json(fields.get("parameters") or "{}")
-    except ValueError:
-        raise InvalidArgument(
-            "FIELD_INVALID", "The field parameters must hold PoseParameters as JSON.", field="parameters"
-        ) from None
+def _accepted(job: job_pb2.Job) -> dict[str, str]:
+    return {"job_id": job.job_id, "status": STATES[state_name(job)], "status_url": f"{PATH}/{job.job_id}/status"}
 
 
 def _status_of_asset(asset: asset_pb2.Asset) -> dict[str, Any]:

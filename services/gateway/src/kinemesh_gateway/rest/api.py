@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 from asyncio import Event, create_task
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,11 +15,22 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from kinemesh.errors import Unavailable
-from kinemesh_gateway.rest import analyze, assets, catalogue, health, jobs, watch
+from kinemesh_gateway.rest import (
+    analyze,
+    assets,
+    health,
+    jobs,
+    models,
+    pipelines,
+    pitstop,
+    session_resources,
+    sessions,
+    watch,
+)
 from kinemesh_gateway.rest.context import OWNER_HEADER, Mesh
 from kinemesh_gateway.rest.errors import handle_errors
 from kinemesh_gateway.rest.middleware import RequestContext
-from kinemesh_gateway.rest.pose_parameters import PoseParameters
+from kinemesh_gateway.rest.parameters import InstructorParameters, PitstopParameters, PoseParameters
 from kinemesh_gateway.rest.upload import Uploader
 from kinemesh_gateway.settings import GatewaySettings, HttpSettings
 
@@ -26,7 +38,10 @@ VERSION = "1.0.0"
 
 _log = structlog.get_logger()
 
-_STREAMED = frozenset((analyze.PATH,))
+_STREAMED = re.compile(
+    "|".join((analyze.PATH, pitstop.PATH, f"{sessions.PATH}/import", f"{models.PATH}/[^/]+/test")), re.ASCII
+)
+_IN_TEXT = (PoseParameters, InstructorParameters, PitstopParameters, sessions.ImportMetadata)
 _REQUEST_HEADERS = [
     "Content-Type",
     "Idempotency-Key",
@@ -58,7 +73,7 @@ def create_api(settings: GatewaySettings) -> FastAPI:
     """The routes; they work once ``app.state.mesh`` is set."""
     app = FastAPI(title="Kinemesh", version=VERSION, description=_DESCRIPTION)
     app.state.uploader = Uploader(settings.uploads)
-    for module in (assets, jobs, catalogue, analyze, health):
+    for module in (assets, jobs, pipelines, models, session_resources, analyze, sessions, pitstop, health):
         app.include_router(module.router)
     app.include_router(watch.router)
     handle_errors(app)
@@ -67,24 +82,26 @@ def create_api(settings: GatewaySettings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.http.cors_origins,
-            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
             allow_headers=_REQUEST_HEADERS,
             expose_headers=_RESPONSE_HEADERS,
         )
-    _document_pose_parameters(app)
+    _document_parameters(app)
     return app
 
 
-def _document_pose_parameters(app: FastAPI) -> None:
-    """Parameters of jobs are free in the schema, so that pipelines are data; the known ones are listed beside it."""
+def _document_parameters(app: FastAPI) -> None:
+    """Parameters of jobs are free in the schema, so that pipelines are data, and forms hold text; what is known of
+    both is listed beside it."""
     original = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = original()
         schemas = document["components"]["schemas"]
-        schema = PoseParameters.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(schema.pop("$defs", {}))
-        schemas["PoseParameters"] = schema
+        for kind in _IN_TEXT:
+            schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(schema.pop("$defs", {}))
+            schemas[kind.__name__] = schema
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from kinemesh.asset.v1 import asset_pb2
-from kinemesh.errors import FailedPrecondition
+from kinemesh.errors import FailedPrecondition, KinemeshError
 from kinemesh.storage import keys
-from kinemesh_gateway.messages import to_json
+from kinemesh_gateway.messages import enum_number, to_json
 from kinemesh_gateway.rest.content import CONTENT_RESPONSES, serve_object
-from kinemesh_gateway.rest.context import AssetId, CallerDep, IdempotencyKey, PageDep
+from kinemesh_gateway.rest.context import AssetId, Caller, CallerDep, IdempotencyKey, PageDep
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.schemas import Asset, AssetConfirm, AssetCreate, AssetCreated, AssetList
+from kinemesh_gateway.rest.upload import Form, Uploader
 
 router = APIRouter(prefix="/api/v1/assets", tags=["assets"])
 
@@ -21,10 +24,7 @@ router = APIRouter(prefix="/api/v1/assets", tags=["assets"])
 @router.post("", status_code=201, response_model=AssetCreated, responses=documented(400, 413))
 async def create_asset(body: AssetCreate, call: CallerDep, key: IdempotencyKey) -> Any:
     """Announce an upload; its bytes then go to storage directly, never through the API."""
-    request = asset_pb2.CreateUploadRequest(
-        filename=body.filename, content_type=body.content_type, size_bytes=body.size_bytes, request_id=key
-    )
-    created = await call(call.mesh.upstreams.assets.CreateUpload, request)
+    created = await announce(call, body.filename, body.content_type, body.size_bytes, key, body.kind)
     return {
         "asset": to_json(created.asset),
         "upload": {
@@ -91,14 +91,29 @@ async def delete_asset(asset_id: AssetId, call: CallerDep, key: IdempotencyKey) 
     await call(call.mesh.upstreams.assets.DeleteAsset, request)
 
 
-async def find(call: CallerDep, asset_id: str) -> asset_pb2.Asset:
+async def find(call: Caller, asset_id: str) -> asset_pb2.Asset:
     """An asset of the caller's."""
     found = await call(call.mesh.upstreams.assets.GetAsset, asset_pb2.GetAssetRequest(asset_id=asset_id))
     asset: asset_pb2.Asset = found.asset
     return asset
 
 
-async def confirm(call: CallerDep, asset_id: str, parts: list[tuple[int, str]], key: str = "") -> asset_pb2.Asset:
+async def announce(
+    call: Caller, filename: str, content_type: str, size: int, key: str = "", kind: str = "VIDEO"
+) -> asset_pb2.CreateUploadResponse:
+    """A new asset, and where its bytes go."""
+    request = asset_pb2.CreateUploadRequest(
+        filename=filename,
+        content_type=content_type,
+        size_bytes=size,
+        request_id=key,
+        kind=enum_number(asset_pb2.AssetKind.DESCRIPTOR, kind, "kind"),  # type: ignore[arg-type]
+    )
+    created: asset_pb2.CreateUploadResponse = await call(call.mesh.upstreams.assets.CreateUpload, request)
+    return created
+
+
+async def confirm(call: Caller, asset_id: str, parts: list[tuple[int, str]], key: str = "") -> asset_pb2.Asset:
     """Have an upload checked, with the time that this takes."""
     request = asset_pb2.ConfirmUploadRequest(
         asset_id=asset_id,
@@ -109,3 +124,21 @@ async def confirm(call: CallerDep, asset_id: str, parts: list[tuple[int, str]], 
     confirmed = await call(call.mesh.upstreams.assets.ConfirmUpload, request, timeout_s)
     asset: asset_pb2.Asset = confirmed.asset
     return asset
+
+
+async def remove(call: Caller, asset_id: str) -> None:
+    """Delete an asset if that can be done."""
+    with suppress(KinemeshError):
+        await call(call.mesh.upstreams.assets.DeleteAsset, asset_pb2.DeleteAssetRequest(asset_id=asset_id))
+
+
+@asynccontextmanager
+async def from_form(call: Caller, uploader: Uploader, form: Form) -> AsyncIterator[asset_pb2.Asset]:
+    """A form's file as a checked asset, which goes again when what is done with it fails: nobody else knows it."""
+    created = await announce(call, form.filename, form.content_type, form.size)
+    asset_id = created.asset.asset_id
+    try:
+        yield await confirm(call, asset_id, await uploader.put(form, created))
+    except KinemeshError:
+        await remove(call, asset_id)
+        raise

@@ -10,10 +10,12 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 from starlette.requests import HTTPConnection
 
+from kinemesh.errors import Unavailable
 from kinemesh.serving.health import Check
 from kinemesh_gateway.rest.context import Mesh
+from kinemesh_gateway.rest.errors import documented
 
-router = APIRouter(prefix="/api/v1", tags=["health"])
+router = APIRouter(prefix="/api", tags=["health"])
 
 NEEDED = frozenset(("ingest", "nats", "s3"))
 """Without these no request can be answered; without the others jobs wait."""
@@ -29,6 +31,12 @@ class PartHealth(BaseModel):
     latency_ms: float
 
 
+class Alive(BaseModel):
+    """The API can be used."""
+
+    status: Literal["ok"]
+
+
 class Health(BaseModel):
     """Health of the API and of everything it needs."""
 
@@ -41,17 +49,30 @@ def _mesh(connection: HTTPConnection) -> Mesh:
     return mesh
 
 
-@router.get("/health", response_model=Health, responses={503: {"model": Health}})
+@router.get("/v1/health", response_model=Health, responses={503: {"model": Health}})
 async def health(mesh: Annotated[Mesh, Depends(_mesh)], response: Response) -> Any:
     """Ask every part now; 503 if one is down that the API cannot do without."""
-    answers = await asyncio.gather(*(_ask(check) for check in mesh.checks.values()))
-    parts = {
-        name: PartHealth(status="ok" if up else "down", needed=name in NEEDED, latency_ms=round(1000 * seconds, 1))
-        for name, (up, seconds) in zip(mesh.checks, answers, strict=True)
-    }
+    parts = await _parts(mesh)
     down = {name for name, part in parts.items() if part.status == "down"}
     response.status_code = 503 if down & NEEDED else 200
     return Health(status="down" if down & NEEDED else "degraded" if down else "ok", services=parts)
+
+
+@router.get("/health", response_model=Alive, responses=documented(503))
+async def alive(mesh: Annotated[Mesh, Depends(_mesh)]) -> Any:
+    """Whether the API can be used; 503 if a part is down that it cannot do without."""
+    down = sorted(name for name, part in (await _parts(mesh)).items() if part.needed and part.status == "down")
+    if down:
+        raise Unavailable("PART_DOWN", f"Not available now: {', '.join(down)}.", parts=", ".join(down))
+    return {"status": "ok"}
+
+
+async def _parts(mesh: Mesh) -> dict[str, PartHealth]:
+    answers = await asyncio.gather(*(_ask(check) for check in mesh.checks.values()))
+    return {
+        name: PartHealth(status="ok" if up else "down", needed=name in NEEDED, latency_ms=round(1000 * seconds, 1))
+        for name, (up, seconds) in zip(mesh.checks, answers, strict=True)
+    }
 
 
 async def _ask(check: Check) -> tuple[bool, float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from kinemesh.errors import InvalidArgument
+from kinemesh.errors import AlreadyExists, InvalidArgument, NotFound
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh_gateway.domain.paging import DEFAULT_LIMIT
 from kinemesh_gateway.messages import enum_number, from_json, job_json, to_json
@@ -69,15 +70,13 @@ async def get_job(job_id: JobId, call: CallerDep) -> Any:
 @router.post("/{job_id}/cancel", response_model=Job, responses=documented(404, 409))
 async def cancel_job(job_id: JobId, call: CallerDep, key: IdempotencyKey) -> Any:
     """Stop a job: queued tasks at once, running ones within a second or two. What was written is removed."""
-    request = job_pb2.CancelJobRequest(job_id=job_id, request_id=key)
-    cancelled = await call(call.mesh.upstreams.jobs.CancelJob, request)
-    return job_json(cancelled.job)
+    return job_json(await cancel(call, job_id, key))
 
 
 @router.delete("/{job_id}", status_code=204, responses=documented(404))
 async def delete_job(job_id: JobId, call: CallerDep, key: IdempotencyKey) -> None:
     """Delete a job with all its results, cancelling it first if needed."""
-    await call(call.mesh.upstreams.jobs.DeleteJob, job_pb2.DeleteJobRequest(job_id=job_id, request_id=key))
+    await remove(call, job_id, key)
 
 
 @router.get("/{job_id}/logs", response_model=JobLogList, responses=documented(400, 404))
@@ -107,21 +106,59 @@ async def list_job_logs(
 @router.api_route("/{job_id}/outputs/{name}", methods=["HEAD"], include_in_schema=False)
 async def get_job_output(job_id: JobId, name: Name, call: CallerDep, request: Request) -> Response:
     """A file that a succeeded job made. Takes `Range`, `If-Range` and `If-None-Match`; HEAD answers too."""
-    wanted = job_pb2.CreateOutputDownloadRequest(job_id=job_id, name=name)
-    found = await call(call.mesh.upstreams.jobs.CreateOutputDownload, wanted)
-    return await serve_object(request, call.mesh.store, found.object_key, name, found.download.content_type)
+    return await serve_output(call, request, job_id, name)
 
 
-async def find(call: Caller, job_id: str) -> job_pb2.Job:
-    """A job of the caller's."""
+async def find(call: Caller, job_id: str, pipeline: str = "") -> job_pb2.Job:
+    """A job of the caller's, and of a pipeline if one is given.
+
+    :raises NotFound: ``JOB_NOT_FOUND``.
+    """
     found = await call(call.mesh.upstreams.jobs.GetJob, job_pb2.GetJobRequest(job_id=job_id))
     job: job_pb2.Job = found.job
+    if pipeline not in ("", job.pipeline):
+        raise NotFound("JOB_NOT_FOUND", "The job does not exist.", job_id=job_id)
     return job
 
 
-def job_parameters(pipeline: str, values: dict[str, Any]) -> parameters_pb2.JobParameters:
+async def start(call: Caller, asset_id: str, parameters: parameters_pb2.JobParameters) -> job_pb2.Job:
+    """The job over an asset that was made for it, so that both have one id; made once, however often asked for."""
+    request = job_pb2.CreateJobRequest(
+        inputs=[job_pb2.JobInput(camera="main", asset_id=asset_id)], parameters=parameters, job_id=asset_id
+    )
+    try:
+        job: job_pb2.Job = (await call(call.mesh.upstreams.jobs.CreateJob, request)).job
+    except AlreadyExists:
+        job = await find(call, asset_id)
+    return job
+
+
+async def serve_output(call: Caller, request: Request, job_id: str, name: str, filename: str = "") -> Response:
+    """Answer GET or HEAD with a file that a job made.
+
+    :param filename: what it shall be called when saved; ``name`` when empty.
+    """
+    wanted = job_pb2.CreateOutputDownloadRequest(job_id=job_id, name=name)
+    found = await call(call.mesh.upstreams.jobs.CreateOutputDownload, wanted)
+    return await serve_object(request, call.mesh.store, found.object_key, filename or name, found.download.content_type)
+
+
+async def cancel(call: Caller, job_id: str, key: str = "") -> job_pb2.Job:
+    """Stop a job."""
+    request = job_pb2.CancelJobRequest(job_id=job_id, request_id=key)
+    job: job_pb2.Job = (await call(call.mesh.upstreams.jobs.CancelJob, request)).job
+    return job
+
+
+async def remove(call: Caller, job_id: str, key: str = "") -> None:
+    """Delete a job with all its results."""
+    await call(call.mesh.upstreams.jobs.DeleteJob, job_pb2.DeleteJobRequest(job_id=job_id, request_id=key))
+
+
+def job_parameters(pipeline: str, values: Mapping[str, Any], path: str = "parameters") -> parameters_pb2.JobParameters:
     """The parameters of a pipeline from JSON.
 
+    :param path: where they stand in the request.
     :raises InvalidArgument: ``UNKNOWN_PIPELINE``, ``FIELD_UNKNOWN``, ``FIELD_INVALID``.
     """
     parameters = parameters_pb2.JobParameters()
@@ -132,5 +169,5 @@ def job_parameters(pipeline: str, values: dict[str, Any]) -> parameters_pb2.JobP
         )
     chosen = getattr(parameters, pipeline)
     chosen.SetInParent()
-    from_json(chosen, values, "parameters")
+    from_json(chosen, values, path)
     return parameters

@@ -33,7 +33,7 @@ _log = structlog.get_logger()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _METHODS = frozenset((*_SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE"))
-_QUIET = frozenset(("/api/v1/health",))
+_QUIET = frozenset(("/api/health", "/api/v1/health"))
 
 # The pages that show the OpenAPI document load their scripts and styles from a public network.
 _DOC_PAGES = frozenset(("/docs", "/redoc", "/docs/oauth2-redirect"))
@@ -54,10 +54,10 @@ _SECURITY = {
 class RequestContext:
     """ASGI middleware.
 
-    :param streamed: paths whose bodies are not held in memory and have limits of their own.
+    :param streamed: what matches whole paths whose bodies are not held in memory and have limits of their own.
     """
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings, streamed: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, settings: HttpSettings, streamed: re.Pattern[str]) -> None:
         self._app = app
         self._settings = settings
         self._limit = settings.json_limit_kb * 1024
@@ -78,7 +78,7 @@ class RequestContext:
             started = time.perf_counter()
             try:
                 self._check_origin(scope, headers)
-                if scope["type"] == "http" and scope["path"] not in self._streamed:
+                if scope["type"] == "http" and not self._streamed.fullmatch(scope["path"]):
                     receive = _limited(receive, headers, self._limit)
                 await self._app(scope, receive, answered.send)
             except Exception as error:  # noqa: BLE001 - every failure leaves as an answer with a reason

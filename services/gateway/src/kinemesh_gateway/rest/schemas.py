@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+AssetKindName = Literal["VIDEO", "IMAGE", "WEIGHTS"]
 JobStateName = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]
 
 
@@ -38,13 +39,14 @@ class Video(BaseModel):
 
 
 class Asset(BaseModel):
-    """One uploaded video or image."""
+    """One uploaded video, picture, or file of weights."""
 
     asset_id: str
     owner: str
     filename: str
     content_type: str
     size_bytes: int
+    kind: AssetKindName | None
     state: Literal["PENDING", "READY", "REJECTED"] | None
     video: Video | None = Field(description="once READY")
     failure: Failure | None = Field(description="once REJECTED")
@@ -52,12 +54,18 @@ class Asset(BaseModel):
     update_time: str | None
 
 
-class AssetCreate(Body):
-    """Announces an upload."""
+class Announcement(Body):
+    """Announces the upload of a video."""
 
     filename: str = Field(min_length=1, max_length=255, examples=["run.mp4"])
     content_type: str = Field(min_length=1, max_length=127, pattern=r"^[!-~ ]+$", examples=["video/mp4"])
     size_bytes: int = Field(ge=0, lt=2**63, description="exact size")
+
+
+class AssetCreate(Announcement):
+    """Announces an upload."""
+
+    kind: AssetKindName = Field(default="VIDEO", description="what it is, and so how its content is checked")
 
 
 class PartUrl(BaseModel):
@@ -123,7 +131,7 @@ class JobCreate(Body):
     inputs: list[JobInput] | None = Field(default=None, min_length=1, max_length=64)
     parameters: dict[str, Any] = Field(
         default={},
-        description="those of the pipeline; `PoseParameters` for `pose`",
+        description="`PoseParameters` for `pose`, `InstructorParameters` for `instructor`, and so on",
         examples=[{"subject": "MAIN", "smooth": True}],
     )
 
@@ -221,37 +229,4 @@ class PipelineList(BaseModel):
     pipelines: list[Pipeline]
     total: int
     limit: int
-    next_page_token: str | None
-
-
-class Model(BaseModel):
-    """What the mesh can detect, recognise or estimate with."""
-
-    model: str
-    owner: str
-    task: Literal["DETECTOR", "EMBEDDER", "POSE", "FACE"] | None
-    state: Literal["IMPORTING", "READY", "REJECTED", "MISSING"] | None
-    source: Literal["EMBEDDED", "MANIFEST", "IMPORTED"] | None
-    description: str
-    license: str
-    labels: list[str]
-    input_width: int
-    input_height: int
-    embedding_size: int
-    runtime: str
-    sha256: str
-    size_bytes: int
-    is_default: bool
-    failure: Failure | None
-    create_time: str | None
-    update_time: str | None
-
-
-class ModelList(BaseModel):
-    """A page of models, by name."""
-
-    models: list[Model]
-    total: int
-    limit: int
-    offset: int
     next_page_token: str | None

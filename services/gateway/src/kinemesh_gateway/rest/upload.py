@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
@@ -37,7 +37,24 @@ _HEAD = 400
 _MOST_FIELD_BYTES = 64 * 1024
 _MOST_FIELDS = 32
 _FORM_ROOM = _MOST_FIELDS * _MOST_FIELD_BYTES
+_FIELD_TYPES = frozenset(("application/json", "text/plain"))
 _PUT_TIMEOUT = urllib3.Timeout(connect=5, read=120)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What file a form must hold.
+
+    :ivar field: name of its field.
+    :ivar suffixes: those that its name may have, in lower case; any when empty.
+    :ivar check: raises when the file cannot be what it must be, by its first bytes.
+    :ivar limit_mb: the gateway's own limit when 0.
+    """
+
+    field: str = "file"
+    suffixes: tuple[str, ...] = ()
+    check: Callable[[BinaryIO], object] | None = recognise
+    limit_mb: int = 0
 
 
 @dataclass(slots=True)
@@ -54,17 +71,19 @@ class Form:
     fields: dict[str, str] = field(default_factory=dict)
 
 
+_A_VIDEO = Expected()
+
+
 class Uploader:
     """Takes forms in and sends files on, a few at a time."""
 
     def __init__(self, settings: UploadSettings) -> None:
         self._settings = settings
-        self._limit = settings.max_size_mb * _MIB
         self._busy = 0
         self._pool = urllib3.PoolManager(maxsize=settings.concurrent, timeout=_PUT_TIMEOUT, retries=False)
 
     @asynccontextmanager
-    async def receive(self, request: Request) -> AsyncIterator[Form]:
+    async def receive(self, request: Request, expected: Expected = _A_VIDEO) -> AsyncIterator[Form]:
         """Read a multipart form; its file is there as long as the context is.
 
         :raises ResourceExhausted: ``TOO_MANY_UPLOADS``.
@@ -75,19 +94,20 @@ class Uploader:
         if self._busy >= self._settings.concurrent:
             raise ResourceExhausted("TOO_MANY_UPLOADS", "Too many uploads are under way; try again soon.")
         boundary = _boundary(request)
+        limit_mb = expected.limit_mb or self._settings.max_size_mb
         declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._limit + _FORM_ROOM:
-            raise self._too_large()
+        if declared.isdecimal() and int(declared) > limit_mb * _MIB + _FORM_ROOM:
+            raise _too_large(limit_mb)
         self._busy += 1
         try:
             with tempfile.TemporaryFile(dir=self._settings.spool_dir or None, buffering=0) as file:
                 form = Form(cast(BinaryIO, file))
-                await self._read(request, _Parts(form, boundary))
+                await self._read(request, _Parts(form, boundary, expected), limit_mb)
                 yield form
         finally:
             self._busy -= 1
 
-    async def _read(self, request: Request, parts: _Parts) -> None:
+    async def _read(self, request: Request, parts: _Parts, limit_mb: int) -> None:
         form = parts.form
         chunks = request.stream().__aiter__()
         more = True
@@ -99,16 +119,11 @@ class Uploader:
                 raise DeadlineExceeded("UPLOAD_STALLED", "The upload stopped coming.") from None
             more = bool(chunk)
             parts.feed(chunk)
-            if form.size > self._limit:
-                raise self._too_large()
+            if form.size > limit_mb * _MIB:
+                raise _too_large(limit_mb)
             if len(parts.pending) >= _FLUSH or not more:
                 await asyncio.to_thread(parts.flush)
         parts.finish()
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(
-            "FILE_TOO_LARGE", f"Files may have at most {self._settings.max_size_mb} MB.", limit_bytes=self._limit
-        )
 
     async def put(self, form: Form, created: asset_pb2.CreateUploadResponse) -> list[tuple[int, str]]:
         """Send a file to where ingest says; answers with the parts' numbers and ETags, none for a single PUT.
@@ -156,6 +171,10 @@ class _Window:
         return data
 
 
+def _too_large(limit_mb: int) -> TooLarge:
+    return TooLarge("FILE_TOO_LARGE", f"Files may have at most {limit_mb} MB.", limit_bytes=limit_mb * _MIB)
+
+
 def _boundary(request: Request) -> bytes:
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data":
@@ -169,8 +188,9 @@ def _boundary(request: Request) -> bytes:
 class _Parts:
     """The parser's callbacks: the file's bytes go to ``pending``, fields into the form."""
 
-    def __init__(self, form: Form, boundary: bytes) -> None:
+    def __init__(self, form: Form, boundary: bytes, expected: Expected) -> None:
         self.form = form
+        self._expected = expected
         self.pending = bytearray()
         self._head = bytearray()
         self._recognised = False
@@ -215,7 +235,7 @@ class _Parts:
         if not self._ended:
             raise InvalidArgument("FORM_INVALID", "The form ends before its last boundary.")
         if not self.form.filename:
-            raise InvalidArgument("FILE_MISSING", "The form holds no file.", field="file")
+            raise InvalidArgument("FILE_MISSING", "The form holds no file.", field=self._expected.field)
 
     def _part_begin(self) -> None:
         self._headers = {}
@@ -230,14 +250,20 @@ class _Parts:
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
         self._field = options.get(b"name", b"").decode("utf-8", "replace")
         filename = options.get(b"filename")
-        self._is_file = filename is not None
-        if filename is None:
+        kind = self._headers.get(b"content-type", b"application/octet-stream").decode("ascii", "replace")
+        wanted = self._expected
+        # Browsers send a Blob, such as one of JSON, as a file.
+        self._is_file = filename is not None and (self._field == wanted.field or kind not in _FIELD_TYPES)
+        if filename is None or not self._is_file:
             return
-        if self.form.filename:
-            raise InvalidArgument("FORM_INVALID", "The form holds more than one file.", field=self._field)
+        if self._field != wanted.field or self.form.filename:
+            raise InvalidArgument("FORM_INVALID", f"The form takes one file, {wanted.field}.", field=self._field)
         self.form.filename = filename.decode("utf-8", "replace") or "upload"
-        kind = self._headers.get(b"content-type", b"application/octet-stream")
-        self.form.content_type = kind.decode("ascii", "replace")
+        self.form.content_type = kind
+        if wanted.suffixes and not self.form.filename.lower().endswith(wanted.suffixes):
+            raise UnsupportedMedia(
+                "UNSUPPORTED_CONTAINER", f"The file must be one of {', '.join(wanted.suffixes)}.", field=self._field
+            )
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         piece = data[start:end]
@@ -255,7 +281,8 @@ class _Parts:
 
     def _recognise(self) -> None:
         self._recognised = True
-        recognise(io.BytesIO(self._head))
+        if self._expected.check is not None:
+            self._expected.check(io.BytesIO(self._head))
 
     def _part_end(self) -> None:
         if self._is_file:

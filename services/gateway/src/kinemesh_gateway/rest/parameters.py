@@ -1,8 +1,8 @@
-"""What a pose job can be asked for, for the document and for forms; names are those of the proto."""
+"""What jobs can be asked for, for the document and for forms; names are those of the proto."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -45,3 +45,33 @@ class PoseParameters(Body):
     smooth: bool | None = Field(default=None, description="adds smoothed landmarks beside the raw ones")
     style: OverlayStyle | None = None
     blur_faces: bool | None = Field(default=None, description="blurs faces in the annotated video")
+
+
+Threshold = Annotated[float, Field(ge=0, le=1)]
+
+
+class InstructorParameters(Body):
+    """Whom to follow through a session, and what finds him."""
+
+    subject_point: SubjectPoint | None = Field(default=None, description="the longest presence when not given")
+    model: str | None = Field(default=None, max_length=64, description="detector; the default one when not given")
+    threshold: Threshold | None = Field(default=None, description="least score of a box; 0.5")
+
+
+class Zone(Body):
+    """A polygon in which presence is measured."""
+
+    name: str = Field(min_length=1, max_length=64, description="unique in the job")
+    polygon: list[NormalizedPoint] = Field(min_length=3, max_length=64)
+
+
+class PitstopParameters(Body):
+    """What to look for, and where."""
+
+    model: str | None = Field(default=None, max_length=64, description="detector; there is no default")
+    threshold: Threshold | None = Field(default=None, description="least score of a box; 0.5")
+    zones: list[Zone] | None = Field(default=None, max_length=32)
+    series: str | None = Field(default=None, max_length=200)
+    race: str | None = Field(default=None, max_length=200)
+    notes: str | None = Field(default=None, max_length=10_000)
+    style: OverlayStyle | None = None

@@ -1,0 +1,51 @@
+"""Fields of multipart forms: what they must be, and how the document describes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from kinemesh.errors import InvalidArgument
+
+B = TypeVar("B", bound=BaseModel)
+
+_BINARY = {"type": "string", "format": "binary"}
+
+
+def form_document(file: str, required: tuple[str, ...] = (), **texts: str) -> dict[str, Any]:
+    """What OpenAPI says of a form with one file and fields of text, each with its description."""
+    fields = {name: {"type": "string", "description": text} for name, text in texts.items()}
+    schema = {"type": "object", "required": [file, *required], "properties": {file: _BINARY, **fields}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def json_field(fields: Mapping[str, str], name: str, default: Any) -> Any:
+    """The JSON that a field holds.
+
+    :raises InvalidArgument: ``FIELD_INVALID``.
+    """
+    text = fields.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidArgument("FIELD_INVALID", f"The field {name} must hold JSON.", field=name) from None
+
+
+def checked(kind: type[B], values: Any, field: str = "") -> B:
+    """The values of a form's fields, or of one field with JSON.
+
+    :raises InvalidArgument: ``FIELD_INVALID``, naming the first that is wrong.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        name = field
+        for part in problem["loc"]:
+            name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
+        raise InvalidArgument("FIELD_INVALID", f"{name[:200]}: {problem['msg']}.", field=name[:200]) from None
