@@ -13,16 +13,23 @@ from kinemesh.inference.client import TritonClient
 from kinemesh.job.v1.job_pb2_grpc import add_JobServiceServicer_to_server
 from kinemesh.model.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
 from kinemesh.serving.server import Service, Servicer
+from kinemesh.session.v1.session_pb2_grpc import add_SessionServiceServicer_to_server
 from kinemesh.storage.store import ObjectStore
 from kinemesh.telemetry.tracing import trace_headers
 from kinemesh_ingest.catalogue.database import answers, open_database
 from kinemesh_ingest.catalogue.outbox import pump
 from kinemesh_ingest.catalogue.sweeps import sweep
 from kinemesh_ingest.conductor import Conductor
+from kinemesh_ingest.contents import limits_of
+from kinemesh_ingest.creating import JobMaker
+from kinemesh_ingest.importing import Imports
 from kinemesh_ingest.models import ModelRpc
+from kinemesh_ingest.program import Program
+from kinemesh_ingest.registry import Registry
 from kinemesh_ingest.rpc import AssetRpc, JobRpc
-from kinemesh_ingest.settings import IngestSettings
-from kinemesh_ingest.uploads import Uploads, limits_of
+from kinemesh_ingest.sessions import SessionRpc
+from kinemesh_ingest.settings import IngestSettings, ModelsSettings, inherited
+from kinemesh_ingest.uploads import Uploads
 from kinemesh_ingest.worker import conduct, split_handler
 
 
@@ -39,6 +46,9 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
         window = settings.conductor.window or settings.conductor.workers + 1
         conductor = Conductor(engine, window, settings.retention.late_sweep_s)
         uploads = Uploads(engine, store, settings.upload)
+        registry = Registry(engine, triton)
+        maker = JobMaker(registry, conductor)
+        imports = Imports(engine, store, triton, program_of(settings.models))
         split = split_handler(store, settings.conductor, limits_of(settings.upload))
 
         async def publish(stop: asyncio.Event) -> None:
@@ -66,10 +76,26 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                 Servicer(
                     "kinemesh.job.v1.JobService",
                     add_JobServiceServicer_to_server,
-                    JobRpc(engine, store, bus, conductor),
+                    JobRpc(engine, store, bus, conductor, maker),
                 ),
-                Servicer("kinemesh.model.v1.ModelService", add_ModelServiceServicer_to_server, ModelRpc(triton)),  # type: ignore[abstract]
+                Servicer(
+                    "kinemesh.session.v1.SessionService",
+                    add_SessionServiceServicer_to_server,
+                    SessionRpc(engine, store, maker),
+                ),
+                Servicer(
+                    "kinemesh.model.v1.ModelService",
+                    add_ModelServiceServicer_to_server,
+                    ModelRpc(engine, triton, registry, imports, settings.upload.max_pixels),
+                ),
             ),
-            loops=(publish, clean, conduct_jobs, split_media),
+            loops=(publish, clean, conduct_jobs, split_media, imports.run),
             dependencies={"database": database, "nats": bus.ready, "s3": store.ready},
         )
+
+
+def program_of(settings: ModelsSettings) -> Program | None:
+    """The program that prepares models; None where none is set."""
+    if settings.python is None or settings.repository is None:
+        return None
+    return Program(settings.python, settings.repository, settings.import_timeout_s, inherited())

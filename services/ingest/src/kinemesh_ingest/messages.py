@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.job.v1 import job_pb2
-from kinemesh.media.types import VideoInfo
+from kinemesh.session.v1 import session_pb2
 from kinemesh.task.v1 import task_pb2
+from kinemesh_ingest.catalogue.sessions import Jobs
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.domain.pipelines import PIPELINES, Pipeline
 from kinemesh_ingest.domain.planning import Segment
@@ -30,6 +32,7 @@ def to_asset(row: AnyRow) -> asset_pb2.Asset:
         filename=row.filename,
         content_type=row.content_type,
         size_bytes=row.size_bytes,
+        kind=asset_pb2.AssetKind.Value(f"ASSET_KIND_{row.kind}"),
         state=asset_pb2.AssetState.Value(f"ASSET_STATE_{row.state}"),
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),
@@ -41,18 +44,21 @@ def to_asset(row: AnyRow) -> asset_pb2.Asset:
     return asset
 
 
-def to_video(info: VideoInfo) -> asset_pb2.Video:
-    """What a probe found, as a message."""
-    return asset_pb2.Video(
-        width=info.width,
-        height=info.height,
-        rotation=info.rotation,
-        frame_rate=float(info.frame_rate),
-        duration_sec=info.duration_s,
-        codec=info.codec,
-        container=info.container,
-        has_audio=info.has_audio,
+def to_session(row: AnyRow, jobs: Jobs, video: dict[str, Any]) -> session_pb2.Session:
+    """A session; ``video`` is what the catalogue says of its asset."""
+    session = session_pb2.Session(
+        session_id=row.session_id,
+        owner=row.owner,
+        display_name=row.display_name,
+        asset_id=row.asset_id,
+        job_id=jobs.latest.job_id if jobs.latest is not None else "",
+        result_job_id=jobs.result.job_id if jobs.result is not None else "",
+        has_instructor_tracking_result=jobs.result is not None,
+        create_time=to_timestamp(row.create_time),
+        update_time=to_timestamp(row.update_time),
     )
+    ParseDict(video, session.video)
+    return session
 
 
 def to_job(row: AnyRow, inputs: Sequence[tuple[str, str]], counts: Sequence[AnyRow]) -> job_pb2.Job:

@@ -1,39 +1,58 @@
-"""ModelService: what the model server serves, described by what the model builder wrote into each model's config."""
+"""ModelService: lists the models, takes users' own, and tries them."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from typing import Any
 
-from kinemesh import errors
-from kinemesh.inference.client import TritonClient
-from kinemesh.model.v1 import model_pb2, model_pb2_grpc
-from kinemesh_ingest.catalogue.paging import page_request
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-_TASKS = {
-    "detector": model_pb2.MODEL_TASK_DETECTOR,
-    "embedder": model_pb2.MODEL_TASK_EMBEDDER,
-    "pose": model_pb2.MODEL_TASK_POSE,
-    "face": model_pb2.MODEL_TASK_FACE,
-}
+from kinemesh import errors
+from kinemesh.common.v1 import common_pb2
+from kinemesh.detect_track.v1 import tracking_pb2
+from kinemesh.inference.client import TritonClient
+from kinemesh.inference.detector import TASK, Letterbox, detector, find, letterbox, padded, scaled
+from kinemesh.media.picture import decode_picture
+from kinemesh.model.v1 import model_pb2, model_pb2_grpc
+from kinemesh.nv12 import Image
+from kinemesh.pipelining import in_thread
+from kinemesh.serving.interceptor import LOCAL_OWNER, caller
+from kinemesh_ingest.catalogue import assets, models, requests
+from kinemesh_ingest.catalogue.paging import page_request
+from kinemesh_ingest.domain.validation import check_labels, check_model_name, check_range, check_text
+from kinemesh_ingest.importing import Imports
+from kinemesh_ingest.registry import Registry
+
+_THRESHOLD = 0.5
+_BROUGHT = (model_pb2.MODEL_SOURCE_IMPORTED, model_pb2.MODEL_SOURCE_MANIFEST)
+_EITHER = (model_pb2.MODEL_TASK_UNSPECIFIED, model_pb2.MODEL_TASK_DETECTOR)
 
 
 class ModelRpc(model_pb2_grpc.ModelServiceServicer):
-    """Lists the models. Importing and testing them answer UNIMPLEMENTED with a reason."""
+    """Lists the models and takes a user's own."""
 
-    def __init__(self, triton: TritonClient) -> None:
+    def __init__(
+        self, engine: AsyncEngine, triton: TritonClient, registry: Registry, imports: Imports, max_pixels: int
+    ) -> None:
+        self._engine = engine
         self._triton = triton
+        self._registry = registry
+        self._imports = imports
+        self._max_pixels = max_pixels
 
-    async def ListModels(self, request: model_pb2.ListModelsRequest, _context: Any) -> model_pb2.ListModelsResponse:  # noqa: N802
+    async def ListModels(self, request: model_pb2.ListModelsRequest, context: Any) -> model_pb2.ListModelsResponse:  # noqa: N802
         skip = request.skip
         if request.page_token:
             if not request.page_token.isdecimal():
-                raise errors.InvalidArgument("INVALID_PAGE_TOKEN", "page_token is not one that this list gave.")
+                raise errors.InvalidArgument(
+                    "INVALID_PAGE_TOKEN", "page_token is not one that this list gave.", field="page_token"
+                )
             skip = int(request.page_token)
         page = page_request(request.page_size, "", skip)
-        models = [await self._describe(name, ready) for name, ready in sorted((await self._triton.loaded()).items())]
         wanted = [
             model
-            for model in models
+            for model in await self._registry.all(caller(context))
             if request.task in (model_pb2.MODEL_TASK_UNSPECIFIED, model.task)
             and (not request.states or model.state in request.states)
         ]
@@ -44,31 +63,124 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
             total_size=len(wanted),
         )
 
-    async def GetModel(self, request: model_pb2.GetModelRequest, _context: Any) -> model_pb2.GetModelResponse:  # noqa: N802
-        loaded = await self._triton.loaded()
-        if request.model not in loaded:
-            raise errors.NotFound("MODEL_NOT_FOUND", "There is no such model.", model=request.model)
-        return model_pb2.GetModelResponse(model=await self._describe(request.model, loaded[request.model]))
+    async def GetModel(self, request: model_pb2.GetModelRequest, context: Any) -> model_pb2.GetModelResponse:  # noqa: N802
+        return model_pb2.GetModelResponse(model=await self._registry.find(request.model, caller(context)))
 
-    async def _describe(self, name: str, ready: bool) -> model_pb2.Model:
-        state = model_pb2.MODEL_STATE_READY if ready else model_pb2.MODEL_STATE_MISSING
-        if not ready:
-            return model_pb2.Model(model=name, state=state)
-        config = await self._triton.config(name)
-        facts = {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
-        dims = [int(size) for size in config["input"][0]["dims"]]
-        return model_pb2.Model(
-            model=name,
-            state=state,
-            task=_TASKS.get(facts.get("task", ""), model_pb2.MODEL_TASK_UNSPECIFIED),
-            source=model_pb2.MODEL_SOURCE_EMBEDDED,
-            description=facts.get("description", ""),
-            license=facts.get("licence", ""),
-            labels=[label for label in facts.get("labels", "").split(",") if label],
-            input_height=dims[0],
-            input_width=dims[1],
-            runtime=facts.get("runtime", ""),
-            sha256=facts.get("sha256", ""),
-            size_bytes=int(facts.get("size_bytes") or 0),
-            is_default=True,
-        )
+    async def ImportModel(  # noqa: N802
+        self, request: model_pb2.ImportModelRequest, context: Any
+    ) -> model_pb2.ImportModelResponse:
+        owner = caller(context)
+        name = check_model_name(request.model)
+        check_labels(request.labels)
+        check_text("license", request.license, 200)
+        if request.task not in _EITHER:
+            raise errors.Unimplemented(
+                "NOT_AVAILABLE_YET", "Only detectors can be imported in this version.", field="task"
+            )
+        self._imports.require_program()
+        served = await self._triton.loaded()
+        async with self._engine.begin() as connection:
+            if await requests.claim(connection, owner, "ImportModel", request.request_id, name) is None:
+                # The locks keep the assets from being deleted before the import is known to read them.
+                weights = await assets.find(connection, request.asset_id, owner, lock=True)
+                assets.require_ready(weights, assets.WEIGHTS, "asset_id")
+                if request.check_image_asset_id:
+                    picture = await assets.find(connection, request.check_image_asset_id, owner, lock=True)
+                    assets.require_ready(picture, assets.IMAGE, "check_image_asset_id")
+                await _claim(
+                    connection,
+                    served,
+                    name,
+                    owner,
+                    source=models.IMPORTED,
+                    asset_id=request.asset_id,
+                    picture_asset_id=request.check_image_asset_id,
+                    labels=list(request.labels),
+                    licence=request.license,
+                )
+        return model_pb2.ImportModelResponse(model=await self._brought(name, owner))
+
+    async def AddModel(self, request: model_pb2.AddModelRequest, context: Any) -> model_pb2.AddModelResponse:  # noqa: N802
+        owner = caller(context)
+        name = check_model_name(request.model)
+        self._imports.require_program()
+        served = await self._triton.loaded()
+        async with self._engine.begin() as connection:
+            if await requests.claim(connection, owner, "AddModel", request.request_id, name) is None:
+                await _claim(connection, served, name, owner, source=models.MANIFEST)
+        return model_pb2.AddModelResponse(model=await self._brought(name, owner))
+
+    async def DeleteModel(  # noqa: N802
+        self, request: model_pb2.DeleteModelRequest, context: Any
+    ) -> model_pb2.DeleteModelResponse:
+        owner = caller(context)
+        async with self._engine.connect() as connection:
+            if await requests.is_known(connection, owner, "DeleteModel", request.request_id):
+                return model_pb2.DeleteModelResponse()
+        model = await self._registry.find(request.model, owner)
+        if model.source not in _BROUGHT:
+            raise errors.FailedPrecondition(
+                "MODEL_EMBEDDED", "This model is part of the mesh and cannot be deleted.", model=model.model
+            )
+        if model.state == model_pb2.MODEL_STATE_IMPORTING:
+            raise errors.FailedPrecondition(
+                "MODEL_IMPORTING", "The model is being imported; it can be deleted after that.", model=model.model
+            )
+        self._imports.require_program()
+        async with self._engine.begin() as connection:
+            await self._require_own(connection, model.model, owner)
+            source = model_pb2.ModelSource.Name(model.source).removeprefix("MODEL_SOURCE_")
+            await models.condemn(connection, model.model, owner, source)
+            await requests.claim(connection, owner, "DeleteModel", request.request_id, model.model)
+        await self._imports.take_away(model.model)
+        return model_pb2.DeleteModelResponse()
+
+    async def TestModel(self, request: model_pb2.TestModelRequest, context: Any) -> model_pb2.TestModelResponse:  # noqa: N802
+        threshold = request.threshold if request.HasField("threshold") else _THRESHOLD
+        check_range("threshold", threshold, 0, 1)
+        image = await in_thread(decode_picture, request.frame.data, self._max_pixels)
+        model = await self._registry.find(request.model, caller(context))
+        if model.state == model_pb2.MODEL_STATE_READY and model.task not in _EITHER:
+            raise errors.Unimplemented(
+                "NOT_AVAILABLE_YET", "Only detectors can be tried on a picture in this version.", field="model"
+            )
+        await self._registry.require(request.model, caller(context), TASK)
+        looking = await detector(self._triton, request.model)
+        height, width = image.shape[:2]
+        box = letterbox(looking, width, height)
+        fitted = await in_thread(_fitted, image, box)
+        began = time.perf_counter()
+        boxes = await find(self._triton, looking, box, fitted)
+        took_ms = (time.perf_counter() - began) * 1000
+        found = [
+            tracking_pb2.Detection(
+                box=common_pb2.Box(x1=x1, y1=y1, x2=x2, y2=y2), score=score, class_id=kind, label=looking.label(kind)
+            )
+            for (x1, y1, x2, y2), score, kind in zip(
+                boxes.corners.tolist(), boxes.scores.tolist(), boxes.classes.tolist(), strict=True
+            )
+            if score >= threshold
+        ]
+        return model_pb2.TestModelResponse(detections=found, inference_ms=took_ms, width=width, height=height)
+
+    async def _brought(self, name: str, owner: str) -> model_pb2.Model:
+        model = await self._registry.find(name, owner)
+        self._imports.wake.set()
+        return model
+
+    async def _require_own(self, connection: AsyncConnection, name: str, owner: str) -> None:
+        """What everyone may use is deleted by whoever brought it, or else by the machine's own user."""
+        row = await models.find(connection, name)
+        if owner != (row.owner if row is not None else LOCAL_OWNER):
+            raise errors.PermissionDenied(
+                "MODEL_SHARED", "Others may use this model: only who added it can delete it.", model=name
+            )
+
+
+async def _claim(connection: AsyncConnection, served: Iterable[str], name: str, owner: str, **values: Any) -> None:
+    if name in served or not await models.claim(connection, name, owner, **values):
+        raise errors.AlreadyExists("MODEL_EXISTS", "A model of this name exists.", model=name)
+
+
+def _fitted(image: Image, box: Letterbox) -> Image:
+    return padded(scaled(image, box), box)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
 from sqlalchemy import and_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -16,23 +15,23 @@ from kinemesh.asset.v1 import asset_pb2, asset_pb2_grpc
 from kinemesh.bus.connection import Bus
 from kinemesh.bus.events import replay
 from kinemesh.common.v1 import common_pb2
-from kinemesh.job.v1 import job_pb2, job_pb2_grpc, parameters_pb2
+from kinemesh.job.v1 import job_pb2, job_pb2_grpc
 from kinemesh.serving.interceptor import caller
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
-from kinemesh.telemetry.tracing import trace_headers
 from kinemesh_ingest.catalogue import assets, jobs, requests, sweeps
 from kinemesh_ingest.catalogue.paging import newest_first, page_request
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import assets as assets_table
 from kinemesh_ingest.catalogue.tables import jobs as jobs_table
 from kinemesh_ingest.conductor import Conductor
-from kinemesh_ingest.domain.pipelines import PIPELINES, SPLIT
-from kinemesh_ingest.domain.validation import check_id, check_range, check_style
+from kinemesh_ingest.creating import JobMaker
+from kinemesh_ingest.domain.pipelines import PIPELINES
+from kinemesh_ingest.domain.validation import check_id
+from kinemesh_ingest.downloads import DOWNLOAD_S, output_download
 from kinemesh_ingest.messages import to_asset, to_job, to_pipeline, to_timestamp
+from kinemesh_ingest.parameters import check_parameters
 from kinemesh_ingest.uploads import Uploads
-
-_DOWNLOAD_S = 900
 
 
 class AssetRpc(asset_pb2_grpc.AssetServiceServicer):
@@ -93,10 +92,10 @@ class AssetRpc(asset_pb2_grpc.AssetServiceServicer):
     ) -> asset_pb2.CreateAssetDownloadResponse:
         async with self._engine.connect() as connection:
             row = await assets.find(connection, request.asset_id, caller(context))
-        _require_ready(row)
+        assets.require_accepted(row)
         download = common_pb2.Download(
             url=self._store.presign_get(keys.asset_source(row.asset_id)),
-            expires_in_sec=_DOWNLOAD_S,
+            expires_in_sec=DOWNLOAD_S,
             content_type=row.content_type,
             size_bytes=row.size_bytes,
         )
@@ -106,38 +105,33 @@ class AssetRpc(asset_pb2_grpc.AssetServiceServicer):
 class JobRpc(job_pb2_grpc.JobServiceServicer):
     """Runs pipelines over assets."""
 
-    def __init__(self, engine: AsyncEngine, store: ObjectStore, bus: Bus, conductor: Conductor) -> None:
+    def __init__(
+        self, engine: AsyncEngine, store: ObjectStore, bus: Bus, conductor: Conductor, maker: JobMaker
+    ) -> None:
         self._engine = engine
         self._store = store
         self._bus = bus
         self._conductor = conductor
+        self._maker = maker
 
     async def CreateJob(  # noqa: N802
         self, request: job_pb2.CreateJobRequest, context: Any
     ) -> job_pb2.CreateJobResponse:
         owner = caller(context)
-        pipeline = check_parameters(request.parameters)
+        check_parameters(request.parameters)
         inputs = _check_inputs(request)
         job_id = check_id("job_id", request.job_id) if request.job_id else uuid.uuid4().hex
+        parameters = request.parameters
+        async with self._engine.connect() as connection:
+            is_new = not await requests.is_known(connection, owner, "CreateJob", request.request_id)
+        if is_new:
+            parameters = await self._maker.complete(parameters, owner)
         async with self._engine.begin() as connection:
             first = await requests.claim(connection, owner, "CreateJob", request.request_id, job_id)
             if first is not None:
                 return job_pb2.CreateJobResponse(job=await self._describe(connection, first, owner))
-            for _, asset_id in inputs:
-                # The lock keeps the asset from being deleted before the job is known to read it.
-                _require_ready(await assets.find(connection, asset_id, owner, lock=True))
             await _require_unused(connection, job_id)
-            row = await jobs.add(
-                connection,
-                inputs,
-                job_id=job_id,
-                owner=owner,
-                pipeline=pipeline,
-                stage=SPLIT.name,
-                parameters=MessageToDict(request.parameters, preserving_proto_field_name=True),
-                trace=trace_headers(),
-            )
-            await self._conductor.start(connection, row, inputs)
+            await self._maker.make(connection, job_id=job_id, owner=owner, inputs=inputs, parameters=parameters)
             job = await self._describe(connection, job_id, owner)
         self._conductor.published.set()
         return job_pb2.CreateJobResponse(job=job)
@@ -213,17 +207,8 @@ class JobRpc(job_pb2_grpc.JobServiceServicer):
             row = await jobs.find(connection, request.job_id, caller(context))
         if row.state != jobs.SUCCEEDED:
             raise errors.FailedPrecondition("JOB_NOT_SUCCEEDED", "The job has no outputs yet.", state=row.state)
-        found = [output for output in row.outputs if output["name"] == request.name]
-        if not found:
-            raise errors.NotFound("OUTPUT_NOT_FOUND", "The job made no such output.", name=request.name)
-        key = keys.output(row.job_id, request.name)
-        download = common_pb2.Download(
-            url=self._store.presign_get(key),
-            expires_in_sec=_DOWNLOAD_S,
-            content_type=found[0]["content_type"],
-            size_bytes=int(found[0]["size_bytes"]),
-        )
-        return job_pb2.CreateOutputDownloadResponse(download=download, object_key=key)
+        download = output_download(self._store, row, request.name)
+        return job_pb2.CreateOutputDownloadResponse(download=download, object_key=keys.output(row.job_id, request.name))
 
     async def ListPipelines(  # noqa: N802
         self, request: job_pb2.ListPipelinesRequest, _context: Any
@@ -247,43 +232,10 @@ async def _describe_rows(connection: AsyncConnection, rows: list[AnyRow]) -> lis
     ]
 
 
-def check_parameters(parameters: parameters_pb2.JobParameters) -> str:
-    """Check what a job asks for; answers with the pipeline's name.
-
-    :raises InvalidArgument: naming the field.
-    """
-    name = parameters.WhichOneof("pipeline")
-    if name not in PIPELINES:
-        raise errors.InvalidArgument(
-            "UNKNOWN_PIPELINE", f"The pipelines of this version are: {', '.join(PIPELINES)}.", field="pipeline"
-        )
-    _check_pose(parameters.pose)
-    return str(name)
-
-
-def _check_pose(pose: parameters_pb2.PoseParameters) -> None:
-    check_range("max_persons", pose.max_persons, 0, 16)
-    style = pose.style
-    check_style(style.colors, style.line_thickness, style.joint_radius, style.trail_sec)
-    if pose.subject == parameters_pb2.SUBJECT_SELECTION_AT_POINT:
-        if not pose.HasField("subject_point"):
-            raise errors.InvalidArgument("MISSING_FIELD", "subject_point is needed.", field="subject_point")
-        check_range("subject_point.time_sec", pose.subject_point.time_sec, 0, 1e6)
-        check_range("subject_point.point.x", pose.subject_point.point.x, 0, 1)
-        check_range("subject_point.point.y", pose.subject_point.point.y, 0, 1)
-
-
 def _check_inputs(request: job_pb2.CreateJobRequest) -> list[tuple[str, str]]:
     if len(request.inputs) != 1:
         raise errors.InvalidArgument("WRONG_INPUTS", "This pipeline reads exactly one asset.", field="inputs")
     return [(check_id("camera", source.camera or "main"), source.asset_id) for source in request.inputs]
-
-
-def _require_ready(row: AnyRow) -> None:
-    if row.state != assets.READY:
-        raise errors.FailedPrecondition(
-            "ASSET_NOT_READY", "The asset has not been uploaded, confirmed and accepted.", state=row.state
-        )
 
 
 async def _require_unused(connection: AsyncConnection, job_id: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from kinemesh.inference.settings import TritonSettings
 from kinemesh.settings import Group, ServiceSettings
@@ -23,11 +25,37 @@ class UploadSettings(Group):
     """What users may bring."""
 
     max_size_mb: int = Field(default=5120, ge=1)
+    max_picture_mb: int = Field(default=64, ge=1, le=1024)
+    max_weights_mb: int = Field(default=512, ge=1)
     part_size_mb: int = Field(default=64, ge=5, le=5120, description="larger files are uploaded in parts of this size")
     url_expires_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
     max_pixels: int = Field(default=8192 * 4320, ge=1)
     max_frames: int = Field(default=2_000_000, ge=1)
     max_duration_s: float = Field(default=12 * 3600.0, gt=0)
+
+
+class ModelsSettings(Group):
+    """How models are brought in while the mesh runs; without a program and a repository none can be."""
+
+    python: Path | None = Field(default=None, description="interpreter that kinemesh_models is installed for")
+    repository: Path | None = Field(default=None, description="where it writes models; the model server reads it too")
+    import_timeout_s: float = Field(default=1800.0, gt=0)
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.python is None) != (self.repository is None):
+            raise ValueError("python and repository must be set together")
+        return self
+
+
+def inherited() -> dict[str, str]:
+    """What of our environment a program gets that handles users' files: none of the settings, nor other secrets."""
+    names = ("PATH", "HOME", "TMPDIR", "LANG", "XDG_CACHE_HOME", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in names or (name.startswith("KINEMESH_") and "__" not in name)
+    }
 
 
 class ConductorSettings(Group):
@@ -59,5 +87,6 @@ class IngestSettings(ServiceSettings):
     triton: TritonSettings = TritonSettings()
     database: DatabaseSettings = DatabaseSettings()
     upload: UploadSettings = UploadSettings()
+    models: ModelsSettings = ModelsSettings()
     conductor: ConductorSettings = ConductorSettings()
     retention: RetentionSettings = RetentionSettings()

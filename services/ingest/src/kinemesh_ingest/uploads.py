@@ -13,8 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
-from kinemesh.media.probe import probe
-from kinemesh.media.types import Limits, VideoInfo
 from kinemesh.pipelining import in_thread
 from kinemesh.serving.status import to_failure
 from kinemesh.storage import keys
@@ -22,20 +20,14 @@ from kinemesh.storage.multipart import MAX_PARTS, Part
 from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue import assets, requests, sweeps
 from kinemesh_ingest.catalogue.tables import AnyRow
+from kinemesh_ingest.contents import check_content, check_size
 from kinemesh_ingest.domain.validation import check_filename
-from kinemesh_ingest.messages import to_asset, to_video
+from kinemesh_ingest.messages import to_asset
 from kinemesh_ingest.settings import UploadSettings
 
 _MIB = 1024 * 1024
 
 _log = structlog.get_logger()
-
-
-def limits_of(settings: UploadSettings) -> Limits:
-    """What a video may be like."""
-    return Limits(
-        max_pixels=settings.max_pixels, max_frames=settings.max_frames, max_duration_s=settings.max_duration_s
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +41,12 @@ class Uploads:
     async def announce(self, request: asset_pb2.CreateUploadRequest, owner: str) -> asset_pb2.CreateUploadResponse:
         """Note an upload and answer with where its bytes go.
 
-        :raises InvalidArgument: INVALID_FILENAME, EMPTY_FILE.
+        :raises InvalidArgument: INVALID_FILENAME, EMPTY_FILE, UNKNOWN_KIND.
         :raises TooLarge: FILE_TOO_LARGE.
         """
         filename = check_filename(request.filename)
-        if request.size_bytes <= 0:
-            raise errors.InvalidArgument("EMPTY_FILE", "size_bytes must be at least 1.", field="size_bytes")
-        if request.size_bytes > self.settings.max_size_mb * _MIB:
-            raise errors.TooLarge(
-                "FILE_TOO_LARGE", f"Files may have at most {self.settings.max_size_mb} MB.", field="size_bytes"
-            )
+        kind = _kind_of(request.kind)
+        check_size(kind, request.size_bytes, self.settings)
         content_type = request.content_type or "application/octet-stream"
         asset_id = uuid.uuid4().hex
         async with self.engine.begin() as connection:
@@ -74,6 +62,7 @@ class Uploads:
                     filename=filename,
                     content_type=content_type,
                     size_bytes=request.size_bytes,
+                    kind=kind,
                     upload_id=upload_id,
                 )
             else:
@@ -94,19 +83,19 @@ class Uploads:
             if row.state == assets.REJECTED:
                 raise errors.FailedPrecondition("ASSET_REJECTED", "This upload was refused before.", **row.failure)
             try:
-                info = await self._check(row, request)
+                found = await self._check(row, request)
             except errors.InvalidArgument as error:
                 refusal = error
                 failure = MessageToDict(to_failure(error), preserving_proto_field_name=True)
                 await assets.settle(connection, row.asset_id, state=assets.REJECTED, failure=failure)
                 await sweeps.order(connection, keys.asset_prefix(row.asset_id))
             else:
-                video = MessageToDict(to_video(info), preserving_proto_field_name=True)
+                video = MessageToDict(found, preserving_proto_field_name=True) if found else None
                 return await assets.settle(connection, row.asset_id, state=assets.READY, video=video)
         _log.info("upload refused", asset_id=row.asset_id, reason=refusal.reason)
         raise refusal
 
-    async def _check(self, row: AnyRow, request: asset_pb2.ConfirmUploadRequest) -> VideoInfo:
+    async def _check(self, row: AnyRow, request: asset_pb2.ConfirmUploadRequest) -> asset_pb2.Video | None:
         key = keys.asset_source(row.asset_id)
         if row.upload_id:
             await self._complete(row, request)
@@ -124,9 +113,9 @@ class Uploads:
                 uploaded=found.size,
             )
 
-        def look() -> VideoInfo:
+        def look() -> asset_pb2.Video | None:
             with self.store.open_range(key) as source:
-                return probe(source, limits_of(self.settings))
+                return check_content(row.kind, source, self.settings)
 
         return await in_thread(look)
 
@@ -164,3 +153,9 @@ class Uploads:
             response.upload_url = self.store.presign_put(key, expires)
             response.headers["Content-Type"] = row.content_type
         return response
+
+
+def _kind_of(value: asset_pb2.AssetKind.ValueType) -> str:
+    if value not in asset_pb2.AssetKind.values():
+        raise errors.InvalidArgument("UNKNOWN_KIND", "There is no such kind of asset.", field="kind")
+    return asset_pb2.AssetKind.Name(value or asset_pb2.ASSET_KIND_VIDEO).removeprefix("ASSET_KIND_")

@@ -22,6 +22,7 @@ from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2
 from kinemesh_ingest.conductor import Conductor
+from kinemesh_ingest.domain.pipelines import PIPELINES, WARMED_UP
 from kinemesh_ingest.domain.planning import plan_segments
 from kinemesh_ingest.messages import to_segment
 from kinemesh_ingest.settings import ConductorSettings
@@ -35,6 +36,7 @@ def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limit
     """The stage split: demuxes an asset, keeps its frame index, and cuts it into segments."""
 
     async def split(task: task_pb2.Task, _context: TaskContext) -> task_pb2.TaskDone:
+        pipeline = PIPELINES[str(task.parameters.WhichOneof("pipeline"))]
         asset_id = next(source.asset_id for source in task.inputs if source.camera == task.camera)
 
         def demux() -> FrameIndex:
@@ -50,7 +52,7 @@ def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limit
             workers=settings.workers,
             shortest=settings.min_segment_frames,
             longest=settings.max_segment_frames,
-            warm_up=settings.warm_up_frames,
+            warm_up=settings.warm_up_frames if pipeline.has(WARMED_UP) else 0,
         )
         return task_pb2.TaskDone(
             frames=index.frame_count,

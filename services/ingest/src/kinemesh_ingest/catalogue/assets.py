@@ -5,16 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kinemesh.errors import FailedPrecondition, NotFound
+from kinemesh.errors import FailedPrecondition, InvalidArgument, NotFound
 from kinemesh_ingest.catalogue.jobs import ENDED
-from kinemesh_ingest.catalogue.tables import AnyRow, assets, job_inputs, jobs
+from kinemesh_ingest.catalogue.models import IMPORTING
+from kinemesh_ingest.catalogue.tables import AnyRow, assets, job_inputs, jobs, models, sessions
 
 PENDING: Final = "PENDING"
 READY: Final = "READY"
 REJECTED: Final = "REJECTED"
+
+VIDEO: Final = "VIDEO"
+IMAGE: Final = "IMAGE"
+WEIGHTS: Final = "WEIGHTS"
 
 
 async def add(connection: AsyncConnection, **values: Any) -> AnyRow:
@@ -35,6 +40,30 @@ async def find(connection: AsyncConnection, asset_id: str, owner: str, *, lock: 
     return row
 
 
+def require_ready(row: AnyRow, kind: str, field: str) -> None:
+    """Refuse an asset that is of another kind than ``field`` takes, or has not been accepted.
+
+    :raises InvalidArgument: WRONG_ASSET_KIND.
+    :raises FailedPrecondition: ASSET_NOT_READY.
+    """
+    if row.kind != kind:
+        raise InvalidArgument(
+            "WRONG_ASSET_KIND", f"{field} takes an asset of kind {kind}, not {row.kind}.", field=field, kind=row.kind
+        )
+    require_accepted(row)
+
+
+def require_accepted(row: AnyRow) -> None:
+    """Refuse an asset that has not been confirmed.
+
+    :raises FailedPrecondition: ASSET_NOT_READY.
+    """
+    if row.state != READY:
+        raise FailedPrecondition(
+            "ASSET_NOT_READY", "The asset has not been uploaded, confirmed and accepted.", state=row.state
+        )
+
+
 async def settle(connection: AsyncConnection, asset_id: str, **values: Any) -> AnyRow:
     """Set what the check of an upload found."""
     change = update(assets).where(assets.c.asset_id == asset_id).values(update_time=func.now(), **values)
@@ -43,7 +72,7 @@ async def settle(connection: AsyncConnection, asset_id: str, **values: Any) -> A
 
 
 async def remove(connection: AsyncConnection, asset_id: str) -> None:
-    """Delete an asset that no unfinished job reads.
+    """Delete an asset that no unfinished job reads, no session is of, and no import is of.
 
     :raises FailedPrecondition: ASSET_IN_USE.
     """
@@ -56,6 +85,15 @@ async def remove(connection: AsyncConnection, asset_id: str) -> None:
     job_id = await connection.scalar(reading)
     if job_id is not None:
         raise FailedPrecondition("ASSET_IN_USE", "A job that has not ended reads this asset.", job_id=job_id)
+    session_id = await connection.scalar(select(sessions.c.session_id).where(sessions.c.asset_id == asset_id).limit(1))
+    if session_id is not None:
+        raise FailedPrecondition("ASSET_IN_USE", "This is the video of a session.", session_id=session_id)
+    importing = select(models.c.model).where(
+        models.c.state == IMPORTING, or_(models.c.asset_id == asset_id, models.c.picture_asset_id == asset_id)
+    )
+    model = await connection.scalar(importing.limit(1))
+    if model is not None:
+        raise FailedPrecondition("ASSET_IN_USE", "A model is being imported from this asset.", model=model)
     await connection.execute(delete(assets).where(assets.c.asset_id == asset_id))
 
 

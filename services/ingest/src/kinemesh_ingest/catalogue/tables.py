@@ -46,6 +46,7 @@ assets = Table(
     Column("filename", Text, nullable=False),
     Column("content_type", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False, server_default="VIDEO"),
     Column("state", Text, nullable=False),
     Column("upload_id", Text, nullable=False, comment="of the multipart upload, empty without one"),
     Column("video", JSONB(none_as_null=True)),
@@ -115,6 +116,45 @@ job_logs = Table(
     Column("level", Text, nullable=False),
     Column("text", Text, nullable=False),
     Index(None, "job_id", "log_id"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("asset_id", Text, ForeignKey("assets.asset_id"), nullable=False, index=True),
+    _time("create_time"),
+    _time("update_time"),
+    Index(None, "owner", "create_time", "session_id"),
+)
+
+session_jobs = Table(
+    "session_jobs",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("session_id", Text, ForeignKey("sessions.session_id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("model", Text, primary_key=True, comment="its name on the mesh"),
+    Column("owner", Text, nullable=False, comment="who imported or added it"),
+    Column("source", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("asset_id", Text, nullable=False, index=True, comment="of the weights, empty if they come by the manifest"),
+    Column("picture_asset_id", Text, nullable=False, comment="of the picture to check it on, or empty"),
+    Column("labels", JSONB, nullable=False),
+    Column("licence", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, comment="begun to import it"),
+    Column("failure", JSONB(none_as_null=True)),
+    _time("create_time"),
+    _time("update_time"),
 )
 
 outbox = Table(

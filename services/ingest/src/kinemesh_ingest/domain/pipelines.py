@@ -43,6 +43,13 @@ class Pipeline:
     def stage(self, name: str) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)
 
+    def has(self, name: str) -> bool:
+        return any(stage.name == name for stage in self.stages)
+
+
+WARMED_UP: Final = "pose"
+"""The stage that has memory, and so reads frames before its segment. Others need none."""
+
 
 SPLIT: Final = Stage("split", "ingest", Unit.ASSET, weight=2)
 DETECT: Final = Stage("detect", "detect_track", Unit.SEGMENT, after=("split",), weight=50)

@@ -10,7 +10,9 @@ from kinemesh.errors import InvalidArgument
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
+_MODEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 _MAX_COLORS = 32
+_MAX_LABELS = 1000
 
 
 def check_id(field: str, value: str) -> str:
@@ -51,3 +53,32 @@ def check_filename(value: str) -> str:
     if not name or len(name) > 255 or any(ord(char) < 32 for char in name):
         raise InvalidArgument("INVALID_FILENAME", "filename must be 1 to 255 printable characters.", field="filename")
     return name
+
+
+def check_text(field: str, value: str, most: int, *, needed: bool = False, lines: bool = False) -> None:
+    """A text without control characters but, with ``lines``, those that make lines."""
+    if needed and not value.strip():
+        raise InvalidArgument("MISSING_FIELD", f"{field} is needed.", field=field)
+    if len(value) > most:
+        raise InvalidArgument("OUT_OF_RANGE", f"{field} takes at most {most} characters.", field=field)
+    if any(ord(char) < 32 and not (lines and char in "\n\r\t") for char in value):
+        raise InvalidArgument("INVALID_TEXT", f"{field} must not hold control characters.", field=field)
+
+
+def check_model_name(value: str) -> str:
+    """The name that a model shall have."""
+    if not _MODEL.match(value):
+        raise InvalidArgument(
+            "INVALID_NAME",
+            "model must be 1 to 64 lower-case letters, digits, '-' or '_', beginning with a letter or digit.",
+            field="model",
+        )
+    return value
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Names of a model's classes."""
+    if len(labels) > _MAX_LABELS:
+        raise InvalidArgument("OUT_OF_RANGE", f"labels takes at most {_MAX_LABELS}.", field="labels")
+    for label in labels:
+        check_text("labels", label, 100, needed=True)
