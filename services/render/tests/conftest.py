@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +16,14 @@ import pytest_asyncio
 from numpy.typing import NDArray
 
 from kinemesh.bus.connection import Bus, connect
+from kinemesh.bus.tasks import TaskContext
 from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.job.v1 import job_pb2, parameters_pb2
-from kinemesh.media import FrameIndex, H264Writer, Image, build_index, concatenate
+from kinemesh.media import FrameIndex, H264Writer, Image, build_index, concatenate, decode
 from kinemesh.media.synthetic import write_clip
 from kinemesh.results.poses import LANDMARKS, PoseRows, rows_to_parquet
+from kinemesh.results.tracks import TrackRows
+from kinemesh.results.tracks import rows_to_parquet as tracks_to_parquet
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
@@ -65,17 +70,38 @@ class Job:
     clip: Path
     index: FrameIndex
     segments: list[task_pb2.Segment]
+    pipeline: str = "pose"
 
     def task(self, stage: str, segment: int | None = None, **options: Any) -> task_pb2.Task:
+        parameters = parameters_pb2.JobParameters()
+        asked = getattr(parameters, self.pipeline)
+        asked.MergeFrom(type(asked)(**options))
+        asked.SetInParent()
         return task_pb2.Task(
             task_id=f"{self.job_id}.{stage}.main.{segment}",
             job_id=self.job_id,
             stage=stage,
-            parameters=parameters_pb2.JobParameters(pose=parameters_pb2.PoseParameters(**options)),
+            parameters=parameters,
             inputs=[job_pb2.JobInput(camera="main", asset_id=f"asset-{self.job_id}")],
             segment=None if segment is None else self.segments[segment],
             segments=self.segments,
         )
+
+    async def render_all(self, worker: Worker, bus: Bus, **options: Any) -> task_pb2.TaskDone:
+        """Render every segment, last first, and join them."""
+        for segment in reversed(range(len(self.segments))):
+            task = self.task("render", segment, **options)
+            done = await worker.render(task, TaskContext(bus, task))
+            assert done.frames == task.segment.stop_frame - task.segment.start_frame
+        task = self.task("finalize", **options)
+        return await worker.finalize(task, TaskContext(bus, task))
+
+    async def video(self, name: str = "annotated.mp4") -> io.BytesIO:
+        return io.BytesIO(await self.store.get_bytes(keys.output(self.job_id, name)))
+
+    async def pictures(self) -> list[Image]:
+        video = await self.video()
+        return [frame.image for frame in decode(video, build_index(video))]
 
     def part_key(self, segment: int) -> str:
         return keys.stage_result(self.job_id, "render", "main", segment, "nut")
@@ -85,6 +111,13 @@ class Job:
             mine = (rows.frame_index >= segment.start_frame) & (rows.frame_index < segment.stop_frame)
             key = keys.stage_result(self.job_id, stage, "main", segment.index)
             await self.store.put_bytes(key, rows_to_parquet(rows.where(mine)))
+
+    async def put_tracks(self, rows: TrackRows, report: Mapping[str, Any]) -> None:
+        for segment in self.segments:
+            mine = (rows.frame_index >= segment.start_frame) & (rows.frame_index < segment.stop_frame)
+            key = keys.stage_result(self.job_id, "refine", "main", segment.index)
+            await self.store.put_bytes(key, tracks_to_parquet(rows.where(mine)))
+        await self.store.put_bytes(keys.output(self.job_id, "report.json"), json.dumps(report).encode())
 
 
 MakeJob = Callable[..., Awaitable[Job]]
@@ -104,9 +137,11 @@ def make_job(s3_store: ObjectStore, standing: Standing, tmp_path: Path) -> MakeJ
         pts: Sequence[int],
         poses: PoseRows | None = None,
         images: Sequence[Image] | None = None,
+        pipeline: str = "pose",
+        suffix: str = ".mp4",
         **clip: Any,
     ) -> Job:
-        path = tmp_path / f"{name}.mp4"
+        path = tmp_path / f"{name}{suffix}"
         if images is None:
             write_clip(path, pts=pts, **clip)
         else:
@@ -117,9 +152,11 @@ def make_job(s3_store: ObjectStore, standing: Standing, tmp_path: Path) -> MakeJ
             task_pb2.Segment(camera="main", index=number, start_frame=start, stop_frame=stop)
             for number, (start, stop) in enumerate(zip(cuts, stops, strict=True))
         ]
-        job = Job(s3_store, name, path, index, segments)
+        job = Job(s3_store, name, path, index, segments, pipeline)
         await s3_store.put_file(path, keys.asset_source(f"asset-{name}"))
         await s3_store.put_bytes(keys.asset_index(f"asset-{name}"), index.to_bytes())
+        if pipeline != "pose":
+            return job
         rows = poses if poses is not None else walking(index, standing)
         await job.put_poses("movement", rows)
         await job.put_poses("pose", rows)

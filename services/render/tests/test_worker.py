@@ -40,16 +40,6 @@ UNEVEN = list(accumulate([5000, *(1500 * (1 + number % 3) + number for number in
 OUTPUTS = ("annotated.mp4", "contact_sheet.jpg")
 
 
-async def render_all(worker: Worker, bus: Bus, job: Any, **options: Any) -> task_pb2.TaskDone:
-    """Render every segment, last first, and join them."""
-    for segment in reversed(range(len(job.segments))):
-        task = job.task("render", segment, **options)
-        done = await worker.render(task, TaskContext(bus, task))
-        assert done.frames == task.segment.stop_frame - task.segment.start_frame
-    task = job.task("finalize", **options)
-    return await worker.finalize(task, TaskContext(bus, task))
-
-
 def left_in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
@@ -60,17 +50,12 @@ def noise(frames: int, lines: int = 216) -> list[Image]:
     return [image.astype(np.uint8)] * frames
 
 
-async def pictures(store: ObjectStore, job: Any) -> list[Image]:
-    video = io.BytesIO(await store.get_bytes(keys.output(job.job_id, "annotated.mp4")))
-    return [frame.image for frame in decode(video, build_index(video))]
-
-
 @pytest.mark.parametrize("pts", [STEADY, UNEVEN], ids=["steady", "uneven"])
 async def test_every_frame_appears_once_at_its_time(
     worker: Worker, bus: Bus, s3_store: ObjectStore, make_job: MakeJob, pts: list[int], scratch: Path
 ) -> None:
     job = await make_job(f"times-{pts[0]}", cuts=[0, 7, 8, 29], pts=pts, audio="aac")
-    done = await render_all(worker, bus, job)
+    done = await job.render_all(worker, bus)
 
     video = io.BytesIO(await s3_store.get_bytes(keys.output(job.job_id, "annotated.mp4")))
     index = build_index(video)
@@ -99,9 +84,9 @@ async def test_people_are_drawn_where_they_are_and_nobody_elsewhere(
     bus: Bus, s3_store: ObjectStore, make_job: MakeJob, worker: Worker
 ) -> None:
     job = await make_job("people", cuts=[0, 20], pts=STEADY)
-    await render_all(worker, bus, job, style=OverlayStyle(colors=["#FF00FF"], hide_labels=True))
+    await job.render_all(worker, bus, style=OverlayStyle(colors=["#FF00FF"], hide_labels=True))
     originals = [frame.image for frame in decode(job.clip, job.index)]
-    for number, (drawn, original) in enumerate(zip(await pictures(s3_store, job), originals, strict=True)):
+    for number, (drawn, original) in enumerate(zip(await job.pictures(), originals, strict=True)):
         changed = int((np.abs(drawn.astype(int) - original)[:40].max(axis=2) > 100).sum())
         assert changed > 50 if 40 // 3 <= number < 80 // 3 else changed < 5, (number, changed)
 
@@ -115,9 +100,9 @@ async def test_what_is_not_drawn_on_keeps_its_colours(
         worker = Worker(s3_store, FaceFinder(triton, "none"), EncoderSettings(crf=0), WorkSettings(scratch_dir=scratch))
         pictured = noise(6, lines)
         job = await make_job(f"colours-{lines}", cuts=[0], pts=STEADY[:6], images=pictured, poses=empty_rows())
-        await render_all(worker, bus, job)
+        await job.render_all(worker, bus)
     originals = [frame.image for frame in decode(job.clip, job.index)]
-    for drawn, original in zip(await pictures(s3_store, job), originals, strict=True):
+    for drawn, original in zip(await job.pictures(), originals, strict=True):
         np.testing.assert_array_equal(drawn, original)
 
 
@@ -126,9 +111,9 @@ async def test_segment_borders_do_not_show(worker: Worker, bus: Bus, s3_store: O
     style = OverlayStyle(trail_sec=1.0, line_thickness=12)
     whole = await make_job("whole", cuts=[0], pts=STEADY)
     cut = await make_job("cut", cuts=[0, 15, 18, 25], pts=STEADY)
-    await render_all(worker, bus, whole, style=style)
-    await render_all(worker, bus, cut, style=style)
-    for one, other in zip(await pictures(s3_store, whole), await pictures(s3_store, cut), strict=True):
+    await whole.render_all(worker, bus, style=style)
+    await cut.render_all(worker, bus, style=style)
+    for one, other in zip(await whole.pictures(), await cut.pictures(), strict=True):
         assert np.abs(one.astype(int) - other).mean() < 3  # coded anew from every keyframe, so not quite equal
 
 
@@ -142,9 +127,9 @@ async def test_rendering_twice_gives_the_same_bytes(
         *(keys.output("twice", n) for n in ("annotated.mp4", "contact_sheet.jpg")),
     ]
     style = OverlayStyle(trail_sec=0.5, side_by_side=True)
-    await render_all(worker, bus, job, style=style)
+    await job.render_all(worker, bus, style=style)
     first = [await s3_store.get_bytes(name) for name in names]
-    await render_all(worker, bus, job, style=style)
+    await job.render_all(worker, bus, style=style)
     assert [await s3_store.get_bytes(name) for name in names] == first
 
 
@@ -152,9 +137,9 @@ async def test_side_by_side_is_twice_as_wide_and_keeps_the_original(
     worker: Worker, bus: Bus, s3_store: ObjectStore, make_job: MakeJob
 ) -> None:
     job = await make_job("beside", cuts=[0, 20], pts=STEADY)
-    done = await render_all(worker, bus, job, style=OverlayStyle(side_by_side=True))
+    done = await job.render_all(worker, bus, style=OverlayStyle(side_by_side=True))
     assert (done.summary["width"], done.summary["height"]) == (384, 108)
-    picture = (await pictures(s3_store, job))[20]
+    picture = (await job.pictures())[20]
     original = next(decode(job.clip, job.index, 20, 21)).image
     assert np.abs(picture[:, :192].astype(int) - original).mean() < 8
     assert (np.abs(picture[:40, 192:].astype(int) - original[:40]).max(axis=2) > 80).any()
@@ -164,14 +149,14 @@ async def test_rotated_sources_come_out_upright(
     worker: Worker, bus: Bus, s3_store: ObjectStore, make_job: MakeJob
 ) -> None:
     job = await make_job("rotated", cuts=[0, 20], pts=STEADY, rotation=90)
-    done = await render_all(worker, bus, job)
+    done = await job.render_all(worker, bus)
     assert (done.summary["width"], done.summary["height"]) == (job.index.width, job.index.height)
-    assert [read_number(image) for image in await pictures(s3_store, job)] == list(range(40))
+    assert [read_number(image) for image in await job.pictures()] == list(range(40))
 
 
 async def test_nobody_at_all(worker: Worker, bus: Bus, s3_store: ObjectStore, make_job: MakeJob) -> None:
     job = await make_job("nobody", cuts=[0], pts=STEADY[:5], poses=empty_rows())
-    assert (await render_all(worker, bus, job, style=OverlayStyle(trail_sec=2))).frames == 5
+    assert (await job.render_all(worker, bus, style=OverlayStyle(trail_sec=2))).frames == 5
 
 
 async def test_cancelling_stops_soon_and_leaves_nothing(
@@ -234,7 +219,7 @@ async def test_bad_styles_and_other_pipelines_are_refused(worker: Worker, bus: B
     task = job.task("render", 0, style=OverlayStyle(colors=["pink"]))
     with pytest.raises(errors.InvalidArgument, match="#RRGGBB"):
         await worker.render(task, TaskContext(bus, task))
-    task.parameters.pitstop.SetInParent()
+    task.parameters.multi_camera.SetInParent()
     with pytest.raises(errors.Unimplemented):
         await worker.render(task, TaskContext(bus, task))
 
@@ -244,11 +229,11 @@ async def test_faces_are_blurred_on_both_sides_and_across_borders(
 ) -> None:
     worker = Worker(s3_store, faces, EncoderSettings(crf=8), WorkSettings(scratch_dir=scratch))
     job = await make_job("faces", cuts=[0, 5, 7], pts=STEADY[:12], images=noise(12), poses=empty_rows())
-    await render_all(worker, bus, job, blur_faces=True, style=OverlayStyle(side_by_side=True))
+    await job.render_all(worker, bus, blur_faces=True, style=OverlayStyle(side_by_side=True))
     original = next(decode(job.clip, job.index, 0, 1)).image
     (boxes,) = await faces.find([on_rgb(original)])
     assert len(boxes) >= 2
-    for picture in await pictures(s3_store, job):
+    for picture in await job.pictures():
         for left in (0, 384):
             for x1, y1, x2, y2 in boxes.round().astype(int):
                 hidden = picture[y1:y2, left + x1 : left + x2]
@@ -278,10 +263,10 @@ async def test_heads_of_known_people_are_blurred_also_if_they_are_not_drawn(
         landmarks[None], np.zeros((1, 33, 3), np.float32),
     )  # fmt: skip
     await job.put_poses("pose", concatenate([row]))
-    await render_all(worker, bus, job, blur_faces=True)
+    await job.render_all(worker, bus, blur_faces=True)
     nose = (landmarks[0, :2] * (384, 216)).round().astype(int)
     around = np.s_[nose[1] - 8 : nose[1] + 8, nose[0] - 8 : nose[0] + 8]
-    details = [detail(picture[around]) for picture in await pictures(s3_store, job)]
+    details = [detail(picture[around]) for picture in await job.pictures()]
     assert max(details[2:]) < 0.3 * min(details[:2])  # carried over the frames after it
 
 

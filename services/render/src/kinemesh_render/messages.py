@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from enum import Enum
+
 from kinemesh.errors import Unimplemented
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.task.v1 import task_pb2
@@ -23,14 +26,46 @@ def to_style(style: parameters_pb2.OverlayStyle) -> Style:
     )
 
 
-def pose_parameters(task: task_pb2.Task) -> parameters_pb2.PoseParameters:
-    """What a job of the pipeline ``pose`` was asked for.
+class Shown(Enum):
+    """What is drawn on a job's video."""
 
+    POSES = "poses"
+    TRACKS = "tracks"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a job's video shall be.
+
+    :ivar video: its name among the job's outputs.
+    """
+
+    shown: Shown
+    video: str
+    style: Style = field(default_factory=resolve)
+    blur_faces: bool = False
+
+    @property
+    def drawn(self) -> bool:
+        """Whether anything is drawn, so that the video is another than the original."""
+        return self.shown is not Shown.NOTHING
+
+
+def order_of(task: task_pb2.Task) -> Order:
+    """What a task's job was asked for.
+
+    :raises InvalidArgument: INVALID_STYLE
     :raises Unimplemented: PIPELINE_NOT_RENDERED
     """
     pipeline = task.parameters.WhichOneof("pipeline")
-    if pipeline != "pose":
-        raise Unimplemented(
-            "PIPELINE_NOT_RENDERED", "Videos of this pipeline cannot be drawn yet.", pipeline=pipeline or ""
-        )
-    return task.parameters.pose
+    if pipeline == "pose":
+        asked = task.parameters.pose
+        return Order(Shown.POSES, "annotated.mp4", to_style(asked.style), asked.blur_faces)
+    if pipeline == "pitstop":
+        return Order(Shown.TRACKS, "annotated.mp4", to_style(task.parameters.pitstop.style))
+    if pipeline == "instructor":
+        return Order(Shown.NOTHING, "video.mp4")
+    raise Unimplemented(
+        "PIPELINE_NOT_RENDERED", "Videos of this pipeline cannot be drawn yet.", pipeline=pipeline or ""
+    )

@@ -22,6 +22,7 @@ from kinemesh_render.domain.faces import heads, hide
 from kinemesh_render.domain.scene import Area, Body, Scene, Thing, Trail
 from kinemesh_render.domain.skeleton import COUNT
 from kinemesh_render.domain.style import Style
+from kinemesh_render.domain.tracks import MOST_LABEL, thing_of
 from kinemesh_render.faces import FaceFinder
 from kinemesh_render.messages import to_style
 from kinemesh_render.settings import PictureSettings
@@ -35,7 +36,6 @@ _FORMATS = {
 _DEFAULT_QUALITY = 90
 _MOST_ITEMS = 1000
 _MOST_POINTS = 100_000
-_MOST_CAPTION = 64
 
 
 class RenderServicer(render_pb2_grpc.RenderServiceServicer):
@@ -97,7 +97,7 @@ def _scene(request: render_pb2.RenderFrameRequest, width: int, height: int) -> S
         bodies=[_body(pose, number, scale) for number, pose in enumerate(request.poses)],
         trails=[_trail(trail, scale) for trail in request.trails],
         things=[_thing(thing) for thing in request.objects if thing.track_id],
-        areas=[Area(zone.name[:_MOST_CAPTION], _points(zone.polygon, "zones") * scale) for zone in request.zones],
+        areas=[Area(zone.name[:MOST_LABEL], _points(zone.polygon, "zones") * scale) for zone in request.zones],
     )
 
 
@@ -116,11 +116,10 @@ def _trail(trail: render_pb2.Trail, scale: NDArray[np.float32]) -> Trail:
     return Trail(trail.id, points, np.linspace(1, 0, len(points), dtype=np.float32))
 
 
-def _thing(thing: tracking_pb2.TrackedObject) -> Thing:
-    box = np.array([thing.box.x1, thing.box.y1, thing.box.x2, thing.box.y2], np.float32)
+def _thing(given: tracking_pb2.TrackedObject) -> Thing:
+    box = np.array([given.box.x1, given.box.y1, given.box.x2, given.box.y2], np.float32)
     _check_finite(box, "objects.box")
-    name = f"{thing.label[:_MOST_CAPTION]} {thing.track_id}".strip()
-    return Thing(thing.track_id, box, f"{name} · {thing.score:.0%}" if thing.score else name)
+    return thing_of(given.track_id, box, given.label, given.score, guessed=given.interpolated)
 
 
 def _points(points: Sequence[common_pb2.NormalizedPoint], field: str) -> NDArray[np.float32]:

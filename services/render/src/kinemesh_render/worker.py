@@ -5,36 +5,36 @@ from __future__ import annotations
 import asyncio
 import io
 import tempfile
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
-from contextlib import AsyncExitStack, aclosing, closing
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from kinemesh.bus.inputs import asset_of, result_key, segments_of
 from kinemesh.bus.tasks import TaskContext
-from kinemesh.errors import Cancelled, Internal
+from kinemesh.errors import Internal
 from kinemesh.job.v1 import job_pb2
-from kinemesh.media import Frame, FrameIndex, H264Writer, concatenate, decode
+from kinemesh.media import Frame, FrameIndex, H264Writer, concatenate, decode, plays_in_browsers, remux
 from kinemesh.media.picture import encode_picture
-from kinemesh.nv12 import Image, even_size
+from kinemesh.nv12 import ColorMatrix, Image, even_size
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
-from kinemesh.results.poses import concatenate as concatenate_rows
-from kinemesh.results.poses import rows_from_parquet
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_render.domain.canvas import on_nv12
 from kinemesh_render.domain.drawing import beside, draw_scene
 from kinemesh_render.domain.faces import CARRIED_FRAMES, DETECTED_EVERY, Boxes, Carrier, heads, hide
-from kinemesh_render.domain.scene import PoseTable, scene_of
+from kinemesh_render.domain.poses import PoseTable, scene_of_poses
+from kinemesh_render.domain.scene import Scene
 from kinemesh_render.domain.sheet import cell_of, chosen_frames, compose
 from kinemesh_render.domain.style import Style
 from kinemesh_render.faces import FaceFinder
-from kinemesh_render.messages import pose_parameters, to_style
+from kinemesh_render.messages import Order, order_of
+from kinemesh_render.scenes import SceneOf, poses_since, scenes
 from kinemesh_render.settings import EncoderSettings, WorkSettings
+from kinemesh_render.sources import Parts, Reading
 
-VIDEO = "annotated.mp4"
 SHEET = "contact_sheet.jpg"
 PART_SUFFIX = "nut"
 _CELLS = "cells"
@@ -53,119 +53,101 @@ class Worker:
         self._work = work
 
     async def render(self, task: task_pb2.Task, context: TaskContext) -> task_pb2.TaskDone:
-        """Draw one segment: every frame once, at its own time, whether anyone is in it or not."""
-        segment = task.segment
-        parameters = pose_parameters(task)
-        style = to_style(parameters.style)
-        asset_id = asset_of(task, segment.camera)
-        index = FrameIndex.from_bytes(await self._store.get_bytes(keys.asset_index(asset_id)))
-        drawn = await self._poses(task, "movement", index_before(index, segment.start_frame, style.trail_sec))
+        """Draw one segment: every frame once, at its own time, whether anyone is in it or not.
+
+        Of a video that only has to be playable and is already, nothing is encoded.
+        """
+        segment, order = task.segment, order_of(task)
         count = segment.stop_frame - segment.start_frame
         first = segment.start_frame
-        if parameters.blur_faces:
+        if order.blur_faces:
             # Faces are carried over gaps: see the frames before, so that a border changes nothing.
             first = max(0, first - CARRIED_FRAMES)
-        with (
-            self._scratch() as folder,
-            closing(await in_thread(self._store.open_range, keys.asset_source(asset_id))) as source,
-        ):
-            part = Path(folder) / "part"
-            frames = decode(
-                cast(BinaryIO, source),
-                index,
-                first,
-                segment.stop_frame,
-                layout="nv12",
-                threads=self._work.decoder_threads,
-            )
+        async with self._original(task, segment.camera) as (index, source):
+            if await _is_copied(order, source, index):
+                return task_pb2.TaskDone(frames=count)
+            scene_of = await scenes(self._store, task, index, order)
+            frames = decode(source, index, first, segment.stop_frame, layout="nv12", threads=self._work.decoder_threads)
             images = batches(cast(Generator[Frame, None, None], frames), batch_size(index.width, index.height))
-            if parameters.blur_faces:
+            if order.blur_faces:
                 # Everyone whom the stage found, also those whom the job does not follow, has a face.
-                seen = await self._poses(task, "pose", first)
+                seen = await poses_since(self._store, task, "pose", first)
                 images = self._blurred(ahead(images), seen, index, segment.start_frame)
             chosen = range(segment.start_frame, segment.stop_frame)
-            cells = {frame: _NO_CELL for frame in chosen_frames(index.frame_count) if frame in chosen}
-            writing = self._write(part, ahead(_annotated(ahead(images), drawn, index, style, cells)), index, style)
-            async with aclosing(writing):
-                async for done in writing:
-                    await context.report(done / count)
-            if cells:
-                await self._store.put_bytes(
-                    result_key(task, "render", segment, _CELLS), _to_bytes(list(cells.values()))
-                )
-            await settled(self._store.put_file(part, result_key(task, "render", segment, PART_SUFFIX)))
+            cells = {frame: _NO_CELL for frame in chosen_frames(index.frame_count) if frame in chosen and order.drawn}
+            drawn = _annotated(ahead(images), scene_of, index.color_matrix, order.style, cells)
+            with self._scratch() as folder:
+                part = Path(folder) / "part"
+                async with aclosing(self._write(part, ahead(drawn), index, order.style)) as writing:
+                    async for done in writing:
+                        await context.report(done / count)
+                if cells:
+                    await self._store.put_bytes(
+                        result_key(task, "render", segment, _CELLS), _to_bytes(list(cells.values()))
+                    )
+                await settled(self._store.put_file(part, result_key(task, "render", segment, PART_SUFFIX)))
         return task_pb2.TaskDone(frames=count)
 
     async def finalize(self, task: task_pb2.Task, context: TaskContext) -> task_pb2.TaskDone:
-        """Join the parts and the original's sound by stream copy, and make the sheet that shows what is in it."""
-        camera = task.inputs[0].camera
-        asset_id = asset_of(task, camera)
+        """Join the parts and the original's sound by stream copy, and make the sheet that shows what is in it.
+
+        A video that is playable already is copied itself.
+        """
+        order, camera = order_of(task), task.inputs[0].camera
         segments = segments_of(task, camera)
-        index = FrameIndex.from_bytes(await self._store.get_bytes(keys.asset_index(asset_id)))
-        with (
-            self._scratch() as folder,
-            _Parts(self._store, [result_key(task, "render", s, PART_SUFFIX) for s in segments]) as parts,
-            closing(await in_thread(self._store.open_range, keys.asset_source(asset_id))) as original,
-        ):
-            video = Path(folder) / VIDEO
-            joining = asyncio.ensure_future(in_thread(_join, parts, video, original, index))
-            try:
-                cells = await self._cells(task, segments, index)
-                sheet = await in_thread(encode_picture, compose(cells), ".jpg", _SHEET_QUALITY)
-                joined: set[asyncio.Future[int]] = set()
-                while not joined:
-                    joined, _ = await asyncio.wait([joining], timeout=0.5)
-                    await context.report(0.8 * parts.opened / max(1, len(parts)))
-                frames = joining.result()
-            finally:
-                parts.stop()
-                joining.cancel()
-                await asyncio.wait([joining])
-            if frames != index.frame_count:
-                raise Internal("FRAMES_MISSING", f"{frames} of {index.frame_count} frames were joined.")
-            await settled(self._store.put_file(video, keys.output(task.job_id, VIDEO), "video/mp4"))
-            await self._store.put_bytes(keys.output(task.job_id, SHEET), sheet, "image/jpeg")
-            done = task_pb2.TaskDone(
-                frames=frames,
-                outputs=[
-                    job_pb2.JobOutput(name=VIDEO, content_type="video/mp4", size_bytes=video.stat().st_size),
-                    job_pb2.JobOutput(name=SHEET, content_type="image/jpeg", size_bytes=len(sheet)),
-                ],
-            )
-        width, height = _shown_size(index, to_style(pose_parameters(task).style))
+        async with self._original(task, camera) as (index, source):
+            with (
+                self._scratch() as folder,
+                Parts(self._store, [result_key(task, "render", s, PART_SUFFIX) for s in segments]) as parts,
+            ):
+                video = Path(folder) / order.video
+                if await _is_copied(order, source, index):
+                    size = (index.width, index.height)
+                    frames = await _followed(in_thread(remux, source, index, video), [source], context)
+                else:
+                    size = _shown_size(index, order.style)
+                    frames = await _followed(in_thread(_join, parts, video, source, index), [parts, source], context)
+                if frames != index.frame_count:
+                    raise Internal("FRAMES_MISSING", f"{frames} of {index.frame_count} frames were joined.")
+                sheet = await self._sheet(task, segments, index) if order.drawn else b""
+                await settled(self._store.put_file(video, keys.output(task.job_id, order.video), "video/mp4"))
+                outputs = [
+                    job_pb2.JobOutput(name=order.video, content_type="video/mp4", size_bytes=video.stat().st_size)
+                ]
+            if sheet:
+                await self._store.put_bytes(keys.output(task.job_id, SHEET), sheet, "image/jpeg")
+                outputs.append(job_pb2.JobOutput(name=SHEET, content_type="image/jpeg", size_bytes=len(sheet)))
+        done = task_pb2.TaskDone(frames=frames, outputs=outputs)
         done.summary.update(
             {
                 "frame_count": frames,
                 "fps": round(float(index.frame_rate), 6),
-                "width": width,
-                "height": height,
+                "width": size[0],
+                "height": size[1],
                 "duration_sec": round(index.duration_s, 6),
             }
         )
         return done
 
+    @asynccontextmanager
+    async def _original(self, task: task_pb2.Task, camera: str) -> AsyncIterator[tuple[FrameIndex, Reading]]:
+        """What a camera shows: its frame index, and the file."""
+        asset_id = asset_of(task, camera)
+        index = FrameIndex.from_bytes(await self._store.get_bytes(keys.asset_index(asset_id)))
+        with closing(await in_thread(self._store.open_range, keys.asset_source(asset_id))) as file:
+            yield index, Reading(cast(BinaryIO, file))
+
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="kinemesh-render-", dir=self._work.scratch_dir)
 
-    async def _cells(self, task: task_pb2.Task, segments: Sequence[task_pb2.Segment], index: FrameIndex) -> list[Image]:
-        """The contact sheet's cells, from the segments that hold their frames."""
+    async def _sheet(self, task: task_pb2.Task, segments: Sequence[task_pb2.Segment], index: FrameIndex) -> bytes:
+        """The contact sheet as JPEG, of the cells of the segments that hold their frames."""
         chosen = chosen_frames(index.frame_count)
         cells: list[Image] = []
         for segment in segments:
             if any(segment.start_frame <= frame < segment.stop_frame for frame in chosen):
                 cells += _from_bytes(await self._store.get_bytes(result_key(task, "render", segment, _CELLS)))
-        return cells
-
-    async def _poses(self, task: task_pb2.Task, stage: str, since: int) -> PoseTable:
-        """The poses that a stage wrote, from a frame on and up to the end of the task's segment."""
-        segment = task.segment
-        earlier = [
-            other
-            for other in segments_of(task, segment.camera)
-            if other.index < segment.index and other.stop_frame > since
-        ]
-        results = [await self._store.get_bytes(result_key(task, stage, other)) for other in (*earlier, segment)]
-        return await in_thread(_table, results)
+        return await in_thread(lambda: encode_picture(compose(cells), ".jpg", _SHEET_QUALITY))
 
     async def _blurred(
         self, source: AsyncGenerator[list[Frame], None], seen: PoseTable, index: FrameIndex, start: int
@@ -210,79 +192,52 @@ class Worker:
                 yield written
 
 
-class _Parts(Sequence[BinaryIO]):
-    """Parts in the store, each opened when it is reached and closed when the next is: only one is held in memory."""
-
-    def __init__(self, store: ObjectStore, names: list[str]) -> None:
-        self._store = store
-        self._names = names
-        self._reader: tuple[int, BinaryIO] | None = None
-        self._stopped = False
-        self.opened = 0
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, number: int) -> BinaryIO:  # type: ignore[override]
-        if self._stopped:
-            raise Cancelled("CANCELLED", "The work was cancelled.")
-        if self._reader is None or self._reader[0] != number:
-            name = self._names[number]
-            self._close()
-            self._reader = number, cast(BinaryIO, self._store.open_range(name))
-            self.opened = number + 1
-        return self._reader[1]
-
-    def stop(self) -> None:
-        """Let the next access raise."""
-        self._stopped = True
-
-    def __enter__(self) -> _Parts:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._reader is not None:
-            self._reader[1].close()
-            self._reader = None
+async def _is_copied(order: Order, source: Reading, index: FrameIndex) -> bool:
+    """Whether the video is the original itself, in a file that browsers play."""
+    return not order.drawn and await in_thread(plays_in_browsers, source, index)
 
 
-def index_before(index: FrameIndex, frame: int, seconds: float) -> int:
-    """The first frame that is shown no longer than ``seconds`` before a frame."""
-    return int(np.searchsorted(index.times, float(index.times[frame]) - seconds))
+async def _followed(work: Coroutine[Any, Any, int], read: Sequence[Parts | Reading], context: TaskContext) -> int:
+    """The number of frames that a thread has written; how far it is shows in the first of what it reads.
 
-
-def _table(results: Iterable[bytes]) -> PoseTable:
-    """The rows of consecutive segments, without those that only overlap."""
-    parts = [rows_from_parquet(result) for result in results]
-    rows = concatenate_rows([part.where(~part.warm_up) for part in parts])
-    return PoseTable(rows.frame_index, rows.time_sec, rows.person_id, rows.image)
+    It is stopped by taking all of that from it.
+    """
+    writing = asyncio.ensure_future(work)
+    try:
+        written: set[asyncio.Future[int]] = set()
+        while not written:
+            written, _ = await asyncio.wait([writing], timeout=0.5)
+            await context.report(0.8 * read[0].fraction)
+        return writing.result()
+    finally:
+        for each in read:
+            each.stop()
+        writing.cancel()
+        await asyncio.wait([writing])
 
 
 async def _annotated(
     source: AsyncGenerator[list[Frame], None],
-    table: PoseTable,
-    index: FrameIndex,
+    scene_of: SceneOf,
+    matrix: ColorMatrix,
     style: Style,
     cells: dict[int, Image],
 ) -> AsyncGenerator[list[Frame], None]:
+    def annotated(batch: list[Frame]) -> list[Frame]:
+        return [_annotate(frame, scene_of(frame.index), matrix, style, cells) for frame in batch]
+
     async with aclosing(source):
         async for batch in source:
-            yield await in_thread(
-                lambda batch: [_annotate(frame, table, index, style, cells) for frame in batch], batch
-            )
+            yield await in_thread(annotated, batch)
 
 
-def _annotate(frame: Frame, table: PoseTable, index: FrameIndex, style: Style, cells: dict[int, Image]) -> Frame:
+def _annotate(frame: Frame, scene: Scene, matrix: ColorMatrix, style: Style, cells: dict[int, Image]) -> Frame:
     """Draw a frame; where ``cells`` asks for it, put it there at the size of the contact sheet."""
-    scene = scene_of(table, frame.index, index.width, index.height, style.trail_sec)
     width = frame.image.shape[1]
     image: Image = beside(frame.image, frame.image) if style.side_by_side else frame.image
-    draw_scene(on_nv12(image[:, -width:], index.color_matrix), scene, style)
+    draw_scene(on_nv12(image[:, -width:], matrix), scene, style)
     if frame.index in cells:
-        cells[frame.index] = cell_of(on_nv12(image, index.color_matrix))
+        cells[frame.index] = cell_of(on_nv12(image, matrix))
     return Frame(frame.index, frame.pts, image)
 
 
@@ -296,7 +251,7 @@ def _hide_faces(
 ) -> list[Frame]:
     kept = []
     for frame in batch:
-        boxes = heads(scene_of(seen, frame.index, index.width, index.height, 0).bodies)
+        boxes = heads(scene_of_poses(seen, frame.index, index.width, index.height, 0).bodies)
         if frame.index in found:
             boxes = np.concatenate([found[frame.index], boxes])
         boxes = carrier.advance(boxes)
@@ -311,7 +266,7 @@ def _encode(writer: H264Writer, batch: list[Frame]) -> None:
         writer.write(frame.image, frame.pts)
 
 
-def _join(parts: _Parts, video: Path, original: BinaryIO, index: FrameIndex) -> int:
+def _join(parts: Parts, video: Path, original: Reading, index: FrameIndex) -> int:
     return concatenate(parts, video, time_base=index.time_base, audio_source=original, end_pts=index.end_pts)
 
 

@@ -130,6 +130,25 @@ def dot(canvas: Canvas, centre: NDArray[np.int32], radius: float, color: Color) 
         cv2.circle(layer.pixels, at, size, values[layer.channels], cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
 
+def tint(canvas: Canvas, corners: NDArray[np.int32], color: Color, share: float) -> None:
+    """Mix a share (0 to 1) of a colour into what lies within a polygon.
+
+    :param corners: int32 [P, 2], :func:`fixed`.
+    """
+    for layer in canvas.layers:
+        here = (corners - layer.origin) // layer.step
+        size = layer.pixels.shape[1::-1]
+        x1, y1 = np.clip(here.min(axis=0) >> _SHIFT, 0, size).tolist()
+        x2, y2 = np.clip((here.max(axis=0) >> _SHIFT) + 1, 0, size).tolist()
+        if x1 == x2 or y1 == y2:
+            continue
+        region = layer.pixels[y1:y2, x1:x2]
+        inside = np.zeros(region.shape[:2], np.uint8)
+        cv2.fillPoly(inside, [here - np.array((x1, y1), np.int32) * _UNIT], 1, cv2.LINE_8, _SHIFT)
+        table = np.ascontiguousarray(_mixtures(canvas.matrix, color, share)[..., layer.channels])
+        cv2.copyTo(cv2.LUT(region, table), inside, region)
+
+
 def stamp_of(matrix: ColorMatrix | None, picture: Image, cover: Image) -> Stamp:
     """Prepare a picture for :func:`paste` on canvases of this matrix.
 
@@ -167,6 +186,13 @@ def _values(matrix: ColorMatrix | None, color: Color) -> Sequence[int]:
     if matrix is None:
         return color
     return tuple(int(value) for value in np.rint(yuv_of_rgb(matrix) @ (*color, 1)))
+
+
+@lru_cache(maxsize=64)
+def _mixtures(matrix: ColorMatrix | None, color: Color, share: float) -> Image:
+    """What each value of each channel becomes: uint8 [256, 1, channels]."""
+    mixed = np.arange(256)[:, None] * (1 - share) + np.array(_values(matrix, color)) * share
+    return np.rint(mixed).astype(np.uint8)[:, None]
 
 
 @lru_cache

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinemesh.nv12 import ColorMatrix, Image
-from kinemesh_render.domain.canvas import Canvas, Stamp, dot, fixed, on_rgb, paste, stamp_of, strokes
+from kinemesh_render.domain.canvas import Canvas, Stamp, dot, fixed, on_rgb, paste, stamp_of, strokes, tint
 from kinemesh_render.domain.scene import LEAST_VISIBILITY, Area, Body, Scene, Thing, Trail
 from kinemesh_render.domain.skeleton import (
     BONES,
@@ -36,6 +36,12 @@ _LIGHTEN_LEFT: Final = 0.55
 _LABEL_LINES: Final = 20
 _TRAIL_STEPS: Final = 24
 _SMOOTHINGS: Final = 2
+_OCCUPIED: Final[Color] = (255, 190, 40)
+_TINT: Final = 0.16
+_TINT_OCCUPIED: Final = 0.28
+_DASH: Final = 9  # length of a dash and its gap, in thicknesses of the line
+_DASH_SHARE: Final = 0.55
+_BEYOND: Final = 64  # of a box that reaches further outside the picture nothing more is drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +73,21 @@ def draw_scene(canvas: Canvas, scene: Scene, style: Style) -> None:
     """Draw everything on a picture: what is underneath first."""
     pen = pen_for(style, canvas.height)
     for area in scene.areas:
-        _draw_area(canvas, area, style, pen)
+        _draw_area(canvas, area, pen)
     for trail in scene.trails:
         _draw_trail(canvas, trail, style, pen)
     # Larger is nearer: draw the near ones over the far ones.
     for body in sorted(scene.bodies, key=lambda body: (_torso(body), body.identity)):
         _draw_body(canvas, body, style, pen)
-    for thing in scene.things:
+    # What stands lower is nearer, and so are captions to who reads them.
+    things = sorted(scene.things, key=lambda thing: (float(thing.box[3]), thing.identity))
+    for thing in things:
         _draw_thing(canvas, thing, style, pen)
     if style.labels:
+        for area in scene.areas:
+            _label_area(canvas, area)
+        for thing in things:
+            _label_thing(canvas, thing, style)
         for body in scene.bodies:
             _label_body(canvas, body, style)
 
@@ -156,34 +168,64 @@ def _thinned(trail: Trail) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _draw_thing(canvas: Canvas, thing: Thing, style: Style, pen: Pen) -> None:
-    color = style.color(thing.identity)
-    x1, y1, x2, y2 = thing.box.tolist()
-    corners = fixed(np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32))
-    thickness = _whole(pen.line * 0.75)
-    strokes(canvas, corners[None], _OUTLINE, _whole(thickness + 2 * pen.outline), closed=True)
-    strokes(canvas, corners[None], color, thickness, closed=True)
-    if thing.caption and style.labels:
-        caption = _caption(thing.caption, color, _caption_lines(canvas), canvas.matrix)
-        paste(canvas, caption, x1, y1 - caption.height)
+    size = np.array((canvas.width, canvas.height), np.float32)
+    low, high = np.clip(thing.box.reshape(2, 2), -_BEYOND, size + _BEYOND)
+    corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])], np.float32)
+    thickness = _whole(pen.line * (0.5 if thing.guessed else 0.75))
+    if thing.guessed:
+        lines, closed = fixed(_dashes(corners, _DASH * max(thickness, 2))), False
+    else:
+        lines, closed = fixed(corners)[None], True
+    strokes(canvas, lines, _OUTLINE, _whole(thickness + 2 * pen.outline), closed=closed)
+    strokes(canvas, lines, style.color(thing.identity), thickness, closed=closed)
 
 
-def _draw_area(canvas: Canvas, area: Area, style: Style, pen: Pen) -> None:
+def _dashes(corners: NDArray[np.float32], period: float) -> NDArray[np.float32]:
+    """The dashes of a polygon's sides, with one round each corner: float32 [D, 2, 2]."""
+    dashes = []
+    for start, stop in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        count = max(1, round(float(np.hypot(*(stop - start))) / period))
+        ends = np.arange(count + 1, dtype=np.float32)[:, None] + np.array((-0.5, 0.5), np.float32) * _DASH_SHARE
+        along = np.clip(ends, 0, count) / count
+        dashes.append(start + along[..., None] * (stop - start))
+    return np.concatenate(dashes).astype(np.float32)
+
+
+def _label_thing(canvas: Canvas, thing: Thing, style: Style) -> None:
+    if thing.caption:
+        x, y = np.nan_to_num(thing.box[:2]).tolist()
+        _plates(canvas, x, y, thing.caption, thing.detail, style.color(thing.identity))
+
+
+def _draw_area(canvas: Canvas, area: Area, pen: Pen) -> None:
     if len(area.corners) < 3:
         return
     thickness = _whole(pen.line * 0.5)
     corners = fixed(area.corners)
+    color = _area_color(area)
+    tint(canvas, corners, color, _TINT_OCCUPIED if area.occupied else _TINT)
     strokes(canvas, corners[None], _OUTLINE, _whole(thickness + 2 * pen.outline), closed=True)
-    strokes(canvas, corners[None], _WHITE, thickness, closed=True)
-    if area.name and style.labels:
-        x, y = area.corners.min(axis=0).tolist()
-        paste(canvas, _caption(area.name, _WHITE, _caption_lines(canvas), canvas.matrix), x, y)
+    strokes(canvas, corners[None], color, thickness, closed=True)
+
+
+def _label_area(canvas: Canvas, area: Area) -> None:
+    """At the lower left corner, where what stands in the area hides it least."""
+    if area.name and len(area.corners) >= 3:
+        corners = np.nan_to_num(area.corners)
+        x, y = corners[np.argmin(corners[:, 0] - corners[:, 1])].tolist()
+        _plates(canvas, x, y, area.name, area.detail, _area_color(area))
+
+
+def _area_color(area: Area) -> Color:
+    return _OCCUPIED if area.occupied else _WHITE
 
 
 def _label_body(canvas: Canvas, body: Body, style: Style) -> None:
     if body.visibility[list(HEAD)].max() < LEAST_VISIBILITY:
         return
     head = body.points[list(HEAD)]
-    label = _caption(str(body.identity), style.color(body.identity), _caption_lines(canvas), canvas.matrix)
+    color = style.color(body.identity)
+    label = _caption(str(body.identity), color, ink_on(color), _caption_lines(canvas), canvas.matrix)
     gap = max(0.22 * _torso(body), 4.0)  # from the eyes to above the hair
     paste(canvas, label, float(head[:, 0].mean()) - label.width / 2, float(head[:, 1].min()) - gap - label.height)
 
@@ -204,9 +246,23 @@ def _caption_lines(canvas: Canvas) -> int:
     return max(11, round(_LABEL_LINES * canvas.height / REFERENCE_LINES))
 
 
-@lru_cache(maxsize=512)
-def _caption(text: str, color: Color, size: int, matrix: ColorMatrix | None) -> Stamp:
-    """A rounded plate with text."""
+def _plates(canvas: Canvas, x: float, y: float, text: str, detail: str, color: Color) -> None:
+    """A caption whose lower left corner is at a position, and what changes beside it on a plate of its own."""
+    lines = _caption_lines(canvas)
+    plates = [_caption(text, color, ink_on(color), lines, canvas.matrix, "left" if detail else "both")]
+    if detail:
+        plates.append(_caption(detail, _OUTLINE, mix(color, _WHITE, 0.35), lines, canvas.matrix, "right"))
+    x = min(max(x, 0.0), float(canvas.width - sum(plate.width for plate in plates)))
+    for plate in plates:
+        paste(canvas, plate, x, y - plate.height)
+        x += plate.width
+
+
+@lru_cache(maxsize=1024)
+def _caption(
+    text: str, color: Color, ink: Color, size: int, matrix: ColorMatrix | None, rounded: str = "both"
+) -> Stamp:
+    """A plate with text, whose left, right or both ends are round."""
     font = cv2.FontFace("sans")
     box = cv2.getTextSize((4096, 256), text, (0, 0), font, size, 600)
     height = _even(size * 1.35)
@@ -215,11 +271,16 @@ def _caption(text: str, color: Color, size: int, matrix: ColorMatrix | None) -> 
     plate[:] = color
     left = (width - int(box[2])) // 2 - int(box[0])
     baseline = (height + round(size * 0.72)) // 2
-    cv2.putText(plate, text, (left, baseline), ink_on(color), font, size, 600)
+    cv2.putText(plate, text, (left, baseline), ink, font, size, 600)
     cover = np.zeros((height, width), np.uint8)
     middle = (height - 1) / 2
-    ends = fixed(np.array([(middle, middle), (width - 1 - middle, middle)], np.float32))
+    first, last = middle, width - 1 - middle
+    ends = fixed(np.array([(first, middle), (last, middle)], np.float32))
     strokes(on_rgb(cover), ends[None], _WHITE, height - 1)
+    if rounded == "left":
+        cover[:, width // 2 :] = 255
+    elif rounded == "right":
+        cover[:, : width // 2] = 255
     return stamp_of(matrix, plate, cover)
 
 
