@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 from kinemesh.embedded import free_ports
 from kinemesh.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from kinemesh.storage import ObjectStore, Part
-from kinemesh_client import Job, JobEvent, KinemeshClient
+from kinemesh_client import Box, Job, JobEvent, KinemeshClient, PersonResult, TrackedObject
 from kinemesh_client.answers import failure
 from kinemesh_client.stages import StageTimes
 from kinemesh_client.transfer import send
@@ -148,6 +148,21 @@ def test_answers_of_others_become_errors_too(status: int, kind: type[Exception])
 
 def event(second: int, kind: str, **payload: Any) -> JobEvent:
     return JobEvent(kind, second, f"2026-01-01T00:00:{second:02d}Z", payload)
+
+
+def test_frames_hold_persons_and_tracks() -> None:
+    box = {"x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0}
+    track = {"track_id": 7, "box": box, "score": 0.5, "class_id": 1, "label": "tyre", "interpolated": True}
+    person = {"person_id": 2, "box": box, "score": 0.9, "landmarks": [0.1, 0.2, 1.0]}
+    rows = [
+        {"frame_index": 4, "time_sec": 0.16, "persons": [], "tracks": [track]},
+        {"frame_index": 5, "time_sec": 0.2, "persons": [person]},
+    ]
+    tracked, posed = event(1, "frames", camera="main", frames=rows).frames
+    assert (tracked.frame_index, tracked.time_sec, tracked.persons) == (4, 0.16, ())
+    assert tracked.tracks == (TrackedObject(7, Box(1.0, 2.0, 3.0, 4.0), 0.5, 1, "tyre", True),)
+    assert posed.persons == (PersonResult(2, Box(1.0, 2.0, 3.0, 4.0), 0.9, (0.1, 0.2, 1.0)),)
+    assert event(1, "progress", stage="track").frames == ()
 
 
 def test_stages_have_fractions_and_seconds() -> None:

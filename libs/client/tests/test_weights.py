@@ -55,7 +55,7 @@ class Script:
     """What the gateway does, and what it was asked for.
 
     :ivar states: of the imported model, one per question; the last one stays.
-    :ivar job_state: in which jobs end at once.
+    :ivar job_state: in which jobs end at once; empty to refuse them.
     """
 
     states: list[str] = field(default_factory=lambda: ["IMPORTING", "IMPORTING", "READY"])
@@ -107,6 +107,9 @@ class Script:
                 return 204, None
             case ["GET", "api", "v1", "pipelines"]:
                 return 200, {"pipelines": [], "total": 0, "next_page_token": None}
+            case ["POST", "api", "v1", "jobs"] if not self.job_state:
+                facts = {"status": "NOT_FOUND", "reason": "MODEL_NOT_FOUND", "metadata": {}, "request_id": ""}
+                return 404, {"detail": "There is no such model.", "error": facts}
             case ["POST", "api", "v1", "jobs"] | ["GET", "api", "v1", "jobs", _]:
                 return 200, self._job()
             case ["GET", "api", "v1", "jobs", _, "outputs", name]:
@@ -213,9 +216,24 @@ async def test_an_import_that_is_cut_off_is_taken_back(script: Script, weights: 
 
         await until(asked, 20)
         task.cancel()
+        script.states = ["READY"]  # which is when the mesh lets go of it
         with pytest.raises(asyncio.CancelledError):
             await task
     assert script.deleted() == ["models", "assets"]
+
+
+async def test_a_mesh_that_ends_anyway_is_not_cleared(script: Script, weights: Path) -> None:
+    async with KinemeshClient(script.url) as client, served(client, Weights(weights), lasting=False):
+        pass
+    assert script.deleted() == []
+
+
+def test_a_video_whose_job_is_refused_does_not_stay(bare_cli: Cli, script: Script, video: Path) -> None:
+    script.job_state = ""
+    done = bare_cli("run", "pitstop", str(video), "--model=unknown", f"--url={script.url}", "--json")
+    assert done.returncode == 2
+    assert one_object(done.stdout)["error"]["reason"] == "MODEL_NOT_FOUND"
+    assert script.assets == {}
 
 
 async def test_waiting_for_an_import_has_an_end(script: Script) -> None:

@@ -25,6 +25,7 @@ from kinemesh_client.resources import (
     Output,
     Page,
     Pipeline,
+    Session,
     StageProgress,
 )
 
@@ -44,6 +45,7 @@ __all__ = [
     "Page",
     "PersonResult",
     "Pipeline",
+    "Session",
     "StageProgress",
     "TrackedObject",
 ]

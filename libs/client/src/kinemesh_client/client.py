@@ -17,9 +17,10 @@ from kinemesh.errors import DeadlineExceeded, InvalidArgument
 from kinemesh_client import transfer, watching
 from kinemesh_client.answers import answer, unreachable
 from kinemesh_client.detections import ModelTest
-from kinemesh_client.resources import Asset, Job, JobEvent, LogLine, Model, Output, Page, Pipeline
+from kinemesh_client.resources import Asset, Job, JobEvent, LogLine, Model, Output, Page, Pipeline, Session
 from kinemesh_client.transfer import Progress
 
+_SESSIONS = "/api/v1/sessions"
 _CONFIRM_S = 130.0
 _TEST_S = 60.0
 _POLL_S = 0.3
@@ -159,7 +160,7 @@ class KinemeshClient:
         """Start to fetch and serve a model of the manifest; :meth:`wait_for_model` tells how that ends."""
         return Model.of(await self._call("POST", "/api/v1/models/add", json={"model": name}))
 
-    async def wait_for_model(self, name: str, timeout_s: float = 900.0) -> Model:
+    async def wait_for_model(self, name: str, timeout_s: float = 2000.0) -> Model:
         """A model once it is no longer IMPORTING.
 
         :raises DeadlineExceeded: ``IMPORT_NOT_OVER``.
@@ -187,6 +188,39 @@ class KinemeshClient:
         return ModelTest.of(
             await self._call("POST", path, files={"image": image}, data=fields, timeout=httpx.Timeout(_TEST_S))
         )
+
+    async def create_session(
+        self, asset_id: str, name: str = "", parameters: Mapping[str, Any] | None = None
+    ) -> Session:
+        """Make a session of an uploaded video, and queue the job that follows its instructor.
+
+        :param name: that of the file when empty.
+        :param parameters: ``subject_point``, ``model``, ``threshold``, as for the pipeline ``instructor``.
+        """
+        body = {"asset_id": asset_id, "display_name": name, "parameters": dict(parameters or {})}
+        return Session.of(await self._call("POST", _SESSIONS, json=body))
+
+    async def get_session(self, session_id: str) -> Session:
+        """One session."""
+        return Session.of(await self._call("GET", f"{_SESSIONS}/{_id(session_id)}"))
+
+    async def list_sessions(self, limit: int = 20, page_token: str = "") -> Page[Session]:
+        """A page of your sessions, newest first."""
+        found = await self._call("GET", _SESSIONS, params=_page(limit, page_token))
+        return Page([Session.of(row) for row in found["sessions"]], found["total"], found["next_page_token"] or "")
+
+    async def process_session(self, session_id: str, parameters: Mapping[str, Any] | None = None) -> Session:
+        """Follow the instructor again, as the last time if ``parameters`` is None; the result stays until the next."""
+        body = {} if parameters is None else {"parameters": dict(parameters)}
+        return Session.of(await self._call("POST", f"{_SESSIONS}/{_id(session_id)}/process", json=body))
+
+    async def delete_session(self, session_id: str) -> None:
+        """Delete a session with its video, jobs and results, cancelling what runs."""
+        await self._call("DELETE", f"{_SESSIONS}/{_id(session_id)}")
+
+    async def instructor_tracking(self, session_id: str) -> Mapping[str, Any]:
+        """The instructor's track and its figures, in camelCase as the product's own surface has it."""
+        return dict(await self._call("GET", f"/sessions/{_id(session_id)}/results/instructor-tracking"))
 
     async def _call(self, method: str, path: str, **request: Any) -> Any:
         return answer(await self._send(method, path, **request))

@@ -219,6 +219,38 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """A recorded session.
+
+    :ivar job_id: the latest job.
+    :ivar result_job_id: the job that made the result; empty until there is one.
+    :ivar raw: the whole answer.
+    """
+
+    session_id: str
+    name: str
+    asset_id: str
+    job_id: str
+    result_job_id: str
+    has_result: bool
+    create_time: str
+    raw: Json = field(repr=False)
+
+    @classmethod
+    def of(cls, json: Json) -> Session:
+        return cls(
+            session_id=json["session_id"],
+            name=json["display_name"],
+            asset_id=json["asset_id"],
+            job_id=json["job_id"],
+            result_job_id=json["result_job_id"],
+            has_result=json["has_instructor_tracking_result"],
+            create_time=json["create_time"] or "",
+            raw=json,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """Part of a list. ``next_page_token`` is empty on the last page."""
 

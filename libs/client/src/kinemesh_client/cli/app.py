@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 from kinemesh.errors import DeadlineExceeded, KinemeshError, Unavailable
-from kinemesh_client.cli import catalogue, demo, jobs, mesh, models, pitstop, run
+from kinemesh_client.cli import catalogue, demo, jobs, mesh, models, pitstop, run, sessions
 from kinemesh_client.cli.output import print_error, print_facts
 from kinemesh_client.cli.running import Exit, Interrupted
 from kinemesh_client.cli.weights import Refused
@@ -31,6 +31,7 @@ app.add_typer(run.app, name="run")
 app.command("pitstop")(pitstop.pitstop)
 app.command("demo")(demo.demo)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(sessions.app, name="sessions")
 app.add_typer(catalogue.assets, name="assets")
 app.command("pipelines")(catalogue.pipelines)
 app.add_typer(models.app, name="models")

@@ -65,7 +65,7 @@ def given(**values: Any) -> dict[str, Any]:
 
 async def run_request(request: Request, url: str, data_dir: Path, models: str) -> Outcome:
     """Process on the mesh that was named or runs, or else on one of its own."""
-    async with client_or_temporary(url, data_dir, models) as client:
+    async with client_or_temporary(url, data_dir, models) as (client, _):
         return await process(client, request)
 
 
@@ -78,17 +78,13 @@ async def process(client: KinemeshClient, request: Request) -> Outcome:
         asset = await client.upload(request.video, progress=lambda count: progress.advance(upload, count))
         try:
             job = await client.create_job(request.pipeline, asset.asset_id, request.parameters)
-            try:
-                job, stages = await follow(client, job, progress)
-            except asyncio.CancelledError:
-                await _cancel(client, job)
-                raise
+            job, stages = await follow_or_cancel(client, job, progress)
             seconds = time.monotonic() - started
             files = await _fetch(client, job, request.place, progress) if job.state == "SUCCEEDED" else {}
         finally:
-            if not request.keep:
-                if job is not None:
-                    await clear(client.delete_job(job.job_id), f"the job {job.job_id}")
+            if job is not None and not request.keep:
+                await clear(client.delete_job(job.job_id), f"the job {job.job_id}")
+            if job is None or not request.keep:
                 await clear(client.delete_asset(asset.asset_id), f"the asset {asset.asset_id}")
     return Outcome(job, files, seconds, stages)
 
@@ -106,6 +102,15 @@ async def _fetch(client: KinemeshClient, job: Job, place: Place, progress: Progr
         )
         for output, target in wanted
     }
+
+
+async def follow_or_cancel(client: KinemeshClient, job: Job, progress: Progress) -> tuple[Job, dict[str, float]]:
+    """Show a job until it is over; returns it and the seconds that each stage took. When cancelled, so is the job."""
+    try:
+        return await follow(client, job, progress)
+    except asyncio.CancelledError:
+        await _cancel(client, job)
+        raise
 
 
 async def _cancel(client: KinemeshClient, job: Job) -> None:
@@ -126,15 +131,17 @@ async def clear(removal: Awaitable[None], what: str) -> None:
         err.print(f"[yellow]Could not remove {escape(what)}:[/] {escape(str(error) or 'no answer in time.')}")
 
 
-def report(outcome: Outcome, *, as_json: bool) -> None:
+def report(outcome: Outcome, *, as_json: bool, **more: Any) -> None:
     """Print how a job ended.
 
+    :param more: further members of the JSON object.
     :raises Exit: with 3, if it failed; with 130, if somebody cancelled it.
     """
     job = outcome.job
     if as_json:
         print_json(
             {
+                **more,
                 "job": dict(job.raw),
                 "results": {name: str(path) for name, path in outcome.files.items()},
                 "seconds": round(outcome.seconds, 3),
@@ -160,15 +167,15 @@ def report(outcome: Outcome, *, as_json: bool) -> None:
 
 
 @asynccontextmanager
-async def client_or_temporary(url: str, data_dir: Path, models: str) -> AsyncIterator[KinemeshClient]:
-    """A client of the mesh that was named or runs, or else of one that ends with this block."""
+async def client_or_temporary(url: str, data_dir: Path, models: str) -> AsyncIterator[tuple[KinemeshClient, bool]]:
+    """A client of the mesh that was named or runs, or else of one that ends with this block; and whether it lasts."""
     if url or local.running_url(data_dir) is not None:
         async with reached(url, data_dir) as client:
-            yield client
+            yield client, True
         return
     err.print("No mesh runs here: starting one for this job.")
     async with temporary_client(models) as client:
-        yield client
+        yield client, False
 
 
 @asynccontextmanager

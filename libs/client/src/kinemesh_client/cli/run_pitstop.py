@@ -79,11 +79,12 @@ async def run_pitstop(request: Request, weights: Weights | None, url: str, data_
 
     Weights without a name are served for this request only.
     """
-    async with client_or_temporary(url, data_dir, models) as client:
+    async with client_or_temporary(url, data_dir, models) as (client, lasting):
+        request = replace(request, keep=request.keep or not lasting)
         if weights is None:
             return await process(client, request)
         if name := request.parameters.get("model"):
-            await bring(client, weights, name)
+            await bring(client, weights, name, lasting=lasting)
             return await process(client, request)
-        async with served(client, weights) as name:
+        async with served(client, weights, lasting=lasting) as name:
             return await process(client, replace(request, parameters={**request.parameters, "model": name}))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinemesh.errors import InvalidArgument
+from kinemesh.errors import InvalidArgument, KinemeshError
+from kinemesh_client.cli.output import err
 from kinemesh_client.cli.processing import clear
 from kinemesh_client.cli.progress import bars
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.resources import Asset, Model
+
+_LET_GO_S = 60.0
 
 
 class Refused(InvalidArgument):
@@ -34,9 +37,10 @@ class Weights:
     picture: Path | None = None
 
 
-async def bring(client: KinemeshClient, weights: Weights, name: str) -> Model:
+async def bring(client: KinemeshClient, weights: Weights, name: str, *, lasting: bool = True) -> Model:
     """Upload weights and have them converted, checked and served. Cut off on the way, they are taken back.
 
+    :param lasting: whether there is a mesh afterwards on which nothing must be left.
     :raises Refused: with the mesh's reason.
     """
     uploaded: list[Asset] = []
@@ -57,14 +61,23 @@ async def bring(client: KinemeshClient, weights: Weights, name: str) -> Model:
             try:
                 model = await client.wait_for_model(name)
             except asyncio.CancelledError:
-                await clear(client.delete_model(name), f"the model {name}")
+                if lasting:
+                    await _take_back(client, name)
                 raise
             if model.state == "READY":
                 progress.update(work, total=1, completed=1)
         finally:
-            for one in uploaded:
+            for one in uploaded if lasting else ():
                 await clear(client.delete_asset(one.asset_id), f"the asset {one.asset_id}")
     return accepted(model)
+
+
+async def _take_back(client: KinemeshClient, name: str) -> None:
+    """Delete a model whose import goes on, which the mesh does not let go of before it has ended."""
+    err.print("Waiting for the import to end, to take it back; Ctrl-C again leaves it.")
+    with suppress(KinemeshError):
+        await client.wait_for_model(name, _LET_GO_S)
+    await clear(client.delete_model(name), f"the model {name}")
 
 
 def accepted(model: Model) -> Model:
@@ -80,14 +93,16 @@ def accepted(model: Model) -> Model:
 
 
 @asynccontextmanager
-async def served(client: KinemeshClient, weights: Weights) -> AsyncIterator[str]:
+async def served(client: KinemeshClient, weights: Weights, *, lasting: bool = True) -> AsyncIterator[str]:
     """The name under which weights are served within this block, after which they are gone.
 
+    :param lasting: whether there is a mesh afterwards on which nothing must be left.
     :raises Refused: with the mesh's reason.
     """
     name = f"temporary-{uuid.uuid4().hex[:12]}"
     try:
-        await bring(client, weights, name)
+        await bring(client, weights, name, lasting=lasting)
         yield name
     finally:
-        await clear(client.delete_model(name), f"the model {name}")
+        if lasting:
+            await clear(client.delete_model(name), f"the model {name}")
