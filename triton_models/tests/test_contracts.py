@@ -39,6 +39,8 @@ def noise(name: str, count: int) -> NDArray[np.uint8]:
     """Images for a model: smooth blobs, so that networks have something to disagree about."""
     (tensor,) = CONTRACTS[name]["inputs"]
     height, width, channels = tensor["shape"]
+    if width < 0:
+        height, width = 256, CONTRACTS[name]["size"]
     coarse = np.random.default_rng(11).integers(0, 256, (count, height // 16, width // 16, channels), np.uint8)
     return coarse.repeat(16, axis=1).repeat(16, axis=2)
 
@@ -76,6 +78,8 @@ async def test_empty_picture_shows_nobody(real: TritonClient) -> None:
     people = await infer(real, "pose_detector", np.zeros((1, 224, 224, 3), np.uint8))
     faces = await infer(real, "face_detector", np.zeros((1, 192, 192, 3), np.uint8))
     body = await infer(real, "pose_landmarks", np.zeros((1, 256, 256, 3), np.uint8))
+    boxes = await infer(real, "person_detector", np.zeros((1, 256, 416, 3), np.uint8))
+    assert not boxes["boxes"].any()
     assert not people["detections"].any()
     assert not faces["faces"].any()
     assert body["score"].max() < 0.5

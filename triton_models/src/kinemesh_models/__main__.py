@@ -1,4 +1,4 @@
-"""``python -m kinemesh_models build | serve | clean | bundle | sample``; ``--help`` says more."""
+"""``python -m kinemesh_models build | serve | detectors | add | remove | clean | bundle | sample``; see ``--help``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from kinemesh_models import manifest, server
+from kinemesh_models import adding, manifest, server
 from kinemesh_models.fetch import FetchError, fetch
 from kinemesh_models.repository import ACCELERATORS, build
 
@@ -44,13 +44,20 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_build)
 
     command = commands.add_parser("serve", parents=[files], help="become tritonserver")
-    command.add_argument("--repository", type=Path, required=True)
+    command.add_argument(
+        "--repository", type=Path, action="append", required=True, help="may be given again, for users' own models"
+    )
     command.add_argument("--host", default="127.0.0.1")
     command.add_argument("--grpc-port", type=int, default=8001)
     command.add_argument("--http-port", type=int, default=8000)
     command.add_argument("--metrics-port", type=int, default=8002)
     command.add_argument("--shm-prefix", default="kinemesh_triton_", help="names this server's shared memory")
     command.set_defaults(run=_serve)
+
+    command = commands.add_parser("detectors", help="list the detectors that can be added")
+    command.set_defaults(run=_detectors)
+
+    adding.add_parsers(commands, files)
 
     command = commands.add_parser("clean", help="remove the shared memory of a server that was killed")
     command.add_argument("--shm-prefix", default="kinemesh_triton_")
@@ -79,6 +86,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     listen = server.Listen(arguments.host, arguments.grpc_port, arguments.http_port, arguments.metrics_port)
     server.serve(arguments.repository, listen, arguments.shm_prefix, arguments.cache)
     return 1
+
+
+def _detectors(_: argparse.Namespace) -> int:
+    for entry in manifest.load().detectors.values():
+        print(f"{entry.name:<20} {entry.weights.licence:<12} {entry.description}")
+    return 0
 
 
 def _clean(arguments: argparse.Namespace) -> int:

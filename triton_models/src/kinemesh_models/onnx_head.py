@@ -79,7 +79,15 @@ def _input(network: ort.InferenceSession, told: dict[str, str]) -> Head:
         raise RefusedError("WRONG_HEAD", message, width=width, height=height)
     dynamic = not any(isinstance(side, int) for side in shape[2:])
     return Head(
-        "", inputs[0].name, (), height, width, dynamic, resizable=dynamic, labels=_labels(told.get("names", ""))
+        kind="",
+        input=inputs[0].name,
+        outputs=(),
+        height=height,
+        width=width,
+        dynamic=dynamic,
+        resizable=dynamic,
+        labels=_labels(told.get("names", "")),
+        half=inputs[0].type == "tensor(float16)",
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,23 +14,30 @@ from kinemesh_models.manifest import Model, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """How many instances of a model run, where, and on which OpenVINO device.
+    """How many instances of a model run, where, and on which device.
 
-    The networks here are small TFLite files that OpenVINO runs on the CPU (or an Intel GPU); hosts with other
+    The embedded networks are small TFLite files that OpenVINO runs on the CPU (or an Intel GPU); hosts with other
     GPUs have the cores to keep several instances of them busy beside a detector that uses the GPU.
+
+    :param device: OpenVINO's, for the embedded networks.
+    :param provider: the onnxruntime execution provider of added and imported detectors; none: OpenVINO on ``device``.
+    :param gpu_instances: of such a detector's network in Triton's own ONNX Runtime backend; 0 runs it in ours.
     """
 
     instances: int
     kind: str = "KIND_CPU"
     device: str = "CPU"
+    provider: str = ""
+    gpu_instances: int = 0
 
 
 ACCELERATORS = {
     "cpu": Accelerator(instances=min(8, max(2, os.cpu_count() or 2))),
-    "nvidia": Accelerator(instances=4),
-    "amd": Accelerator(instances=4),
-    "mac": Accelerator(instances=4),
+    "nvidia": Accelerator(instances=4, gpu_instances=2),
+    "amd": Accelerator(instances=4, provider="MIGraphXExecutionProvider"),
+    "mac": Accelerator(instances=4, provider="CoreMLExecutionProvider"),
 }
+BUILT = "# Written by kinemesh_models build.\n"
 
 
 def build(models: tuple[Model, ...], weights: dict[str, Path], accelerator: Accelerator, out: Path) -> list[str]:
@@ -41,7 +50,7 @@ def build(models: tuple[Model, ...], weights: dict[str, Path], accelerator: Acce
     out.mkdir(parents=True, exist_ok=True)
     names = {model.name for model in models}
     for stale in out.glob("*/config.pbtxt"):
-        if stale.parent.name not in names and stale.read_text().startswith(_MARKER):
+        if stale.parent.name not in names and stale.read_text().startswith(BUILT):
             shutil.rmtree(stale.parent)
     return [model.name for model in models if _write_model(model, weights.get(model.name), accelerator, out)]
 
@@ -70,24 +79,32 @@ def _write(path: Path, text: str) -> bool:
     return True
 
 
-_MARKER = "# Written by kinemesh_models build.\n"
-
-
 def config(model: Model, weights: str | None, accelerator: Accelerator) -> str:
-    """The text of ``config.pbtxt``.
-
-    There is no dynamic batching: crops are inferred one by one (batch composition must not change a bit of
-    the result), so merging two requests would only keep a free instance idle. A request may hold several crops.
-    """
-    blocks = [_tensor_block("input", tensor) for tensor in model.inputs]
-    blocks += [_tensor_block("output", tensor) for tensor in model.outputs]
+    """The text of ``config.pbtxt``."""
     parameters = {"weights": weights or "", "device": accelerator.device, **_facts(model)}
-    blocks += [
-        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in parameters.items()
-    ]
+    return config_text(BUILT, model.name, model.max_batch, model.inputs, model.outputs, parameters, accelerator)
+
+
+def config_text(
+    marker: str,
+    name: str,
+    max_batch: int,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    parameters: Mapping[str, str],
+    accelerator: Accelerator,
+) -> str:
+    """The ``config.pbtxt`` of a model on Triton's Python backend.
+
+    There is no dynamic batching: pictures are inferred one by one (batch composition must not change a bit of
+    the result), so merging two requests would only keep a free instance idle. A request may hold several pictures.
+    Instances warm up as they are loaded.
+    """
+    blocks = [tensor_block("input", tensor) for tensor in inputs]
+    blocks += [tensor_block("output", tensor) for tensor in outputs]
+    blocks += [f'parameters {{ key: "{key}" value {{ string_value: {quoted(v)} }} }}' for key, v in parameters.items()]
     return (
-        f"{_MARKER}"
-        f'name: "{model.name}"\nbackend: "python"\nmax_batch_size: {model.max_batch}\n'
+        f'{marker}name: {quoted(name)}\nbackend: "python"\nmax_batch_size: {max_batch}\n'
         + "\n".join(blocks)
         + f"\ninstance_group [ {{ kind: {accelerator.kind} count: {accelerator.instances} }} ]\n"
     )
@@ -97,23 +114,34 @@ def _facts(model: Model) -> dict[str, str]:
     """What the catalogue of models tells its users."""
     weights = model.weights
     if weights is None:
-        return {
-            "task": model.task,
+        origin = {
             "description": f"{model.description}. A mock: synthetic people, whatever the picture shows",
             "licence": "Apache-2.0",
             "runtime": "numpy",
         }
-    return {
-        "task": model.task,
-        "description": model.description,
-        "licence": weights.licence,
-        "labels": ",".join(weights.labels),
-        "sha256": weights.sha256,
-        "size_bytes": str(weights.size),
-        "runtime": "openvino",
-    }
+    else:
+        origin = {
+            "description": model.description,
+            "licence": weights.licence,
+            "sha256": weights.sha256,
+            "size_bytes": str(weights.bytes),
+            "runtime": "openvino",
+        }
+    facts = {"task": model.task, "source": "embedded", "labels": json.dumps(model.labels, ensure_ascii=False)}
+    if model.size is not None:
+        facts["size"] = str(model.size)
+        facts["resizable"] = "true" if model.resizable else ""
+        facts["preference"] = str(model.preference)
+    return {**facts, **origin}
 
 
-def _tensor_block(kind: str, tensor: Tensor) -> str:
+def tensor_block(kind: str, tensor: Tensor) -> str:
+    """An input or output of ``config.pbtxt``."""
     dims = ", ".join(str(size) for size in tensor.shape)
-    return f'{kind} [ {{ name: "{tensor.name}" data_type: TYPE_{tensor.type} dims: [ {dims} ] }} ]'
+    return f"{kind} [ {{ name: {quoted(tensor.name)} data_type: TYPE_{tensor.type} dims: [ {dims} ] }} ]"
+
+
+def quoted(text: str) -> str:
+    """A string of protobuf's text format; control characters, which nobody means, become spaces."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -24,17 +25,19 @@ class Listen:
     metrics_port: int
 
 
-def serve(repository: Path, listen: Listen, shm_prefix: str, cache: Path) -> None:
+def serve(repositories: Sequence[Path], listen: Listen, shm_prefix: str, cache: Path) -> None:
     """Replace this process by tritonserver; does not return.
 
-    Every model in ``repository`` is loaded at the start; others can be loaded later through the model control API.
+    Every model in ``repositories`` is loaded at the start; others can be loaded later through the model control API.
+    Beside the first repository, which was built, others hold what users brought: with those, a model that cannot be
+    loaded is only missing and keeps the server from nothing.
     The server is ready when ``GET http://host:http_port/v2/health/ready`` answers 200.
     Raises ``OSError`` when the server cannot be executed.
     """
     clean_shared_memory(shm_prefix)
     server = _package_folder("pytriton") / "tritonserver"
     backends = _assemble_backends(server, cache)
-    argv = _command(server, backends, repository.resolve(), listen, shm_prefix)
+    argv = _command(server, backends, [path.resolve() for path in repositories], listen, shm_prefix)
     os.execve(argv[0], argv, _environment(dict(os.environ)))  # noqa: S606
 
 
@@ -52,7 +55,7 @@ def clean_shared_memory(prefix: str) -> list[str]:
     return [region.name for region in left]
 
 
-def _command(server: Path, backends: Path, repository: Path, listen: Listen, shm_prefix: str) -> list[str]:
+def _command(server: Path, backends: Path, repositories: Sequence[Path], listen: Listen, shm_prefix: str) -> list[str]:
     python_backend = {
         "shm-region-prefix-name": shm_prefix,
         "shm-default-byte-size": 4 << 20,
@@ -60,7 +63,8 @@ def _command(server: Path, backends: Path, repository: Path, listen: Listen, shm
     }
     return [
         str(server / "bin" / "tritonserver"),
-        f"--model-repository={repository}",
+        *(f"--model-repository={repository}" for repository in repositories),
+        *(("--exit-on-error=false", "--strict-readiness=false") if len(repositories) > 1 else ()),
         "--model-control-mode=explicit",
         "--load-model=*",
         "--disable-auto-complete-config",

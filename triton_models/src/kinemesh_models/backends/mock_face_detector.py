@@ -5,4 +5,4 @@ from __future__ import annotations
 from kinemesh_models import synthetic
 from kinemesh_models.backends.triton import python_model
 
-TritonPythonModel = python_model(lambda _weights, _device: synthetic.detect_faces)
+TritonPythonModel = python_model(lambda _weights, _parameters: synthetic.detect_faces)

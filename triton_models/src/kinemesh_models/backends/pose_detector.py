@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ _MIN_SCORE = 0.5
 _MAX_IOU = 0.5
 
 
-def load(weights: Path, device: str) -> Answer:
-    network = Network(weights, outputs=(0, 1), mean=127.5, scale=127.5, device=device)
+def load(weights: Path, parameters: Mapping[str, str]) -> Answer:
+    network = Network(weights, outputs=(0, 1), mean=127.5, scale=127.5, device=parameters["device"])
     anchors = blazepose.anchor_centres(_SIZE, strides=(8, 16, 32, 32, 32), per_cell=2)
 
     def answer(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:

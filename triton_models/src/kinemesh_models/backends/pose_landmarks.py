@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ _SIZE = 256
 _LANDMARKS = 39
 
 
-def load(weights: Path, device: str) -> Answer:
+def load(weights: Path, parameters: Mapping[str, str]) -> Answer:
     # Outputs: landmarks, presence, segmentation (left out), heat maps, world landmarks.
-    network = Network(weights, outputs=(0, 1, 3, 4), mean=0.0, scale=255.0, device=device)
+    network = Network(weights, outputs=(0, 1, 3, 4), mean=0.0, scale=255.0, device=parameters["device"])
 
     def answer(crop: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         raw, score, heatmap, world = network.infer(crop)

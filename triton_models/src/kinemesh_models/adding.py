@@ -1,0 +1,106 @@
+"""``add`` and ``remove``: detectors of the manifest in a user's own model repository."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kinemesh_models import manifest
+from kinemesh_models.fetch import FetchError, fetch, sha256_of
+from kinemesh_models.manifest import DetectorEntry
+from kinemesh_models.refusal import RefusedError
+from kinemesh_models.repository import ACCELERATORS
+
+
+def add_parsers(commands: Any, files: argparse.ArgumentParser) -> None:
+    """Add the commands; ``files`` holds the options of whatever fetches."""
+    command = commands.add_parser("add", parents=[files], help="serve a detector of the manifest")
+    command.add_argument("name")
+    command.add_argument("--repository", type=Path, required=True)
+    command.add_argument("--accelerator", choices=sorted(ACCELERATORS), default="cpu")
+    command.add_argument("--json", action="store_true", help="answer in JSON, on the last line")
+    command.set_defaults(run=_add)
+
+    command = commands.add_parser("remove", help="remove a detector that was added or imported")
+    command.add_argument("name")
+    command.add_argument("--repository", type=Path, required=True)
+    command.add_argument("--json", action="store_true", help="answer in JSON, on the last line")
+    command.set_defaults(run=_remove)
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    try:
+        answer = add(arguments.name, arguments.repository, arguments.accelerator, arguments.cache, arguments.mirror)
+    except RefusedError as error:
+        return refused(error, as_json=arguments.json)
+    print(json.dumps(answer) if arguments.json else f"{arguments.name} lies in {arguments.repository}")
+    return 0
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    from kinemesh_models.detector_folder import remove_detector
+
+    try:
+        remove_detector(arguments.name, arguments.repository)
+    except RefusedError as error:
+        return refused(error, as_json=arguments.json)
+    print(json.dumps({"model": arguments.name}) if arguments.json else f"{arguments.name} is removed")
+    return 0
+
+
+def refused(error: RefusedError, *, as_json: bool) -> int:
+    """Say why, to a person or a program; the exit code."""
+    if as_json:
+        told = {"reason": error.reason, "message": error.message, "metadata": error.metadata}
+        print(json.dumps({"error": told}))
+    else:
+        print(f"kinemesh_models: {error.message} ({error.reason})", file=sys.stderr)
+    return 1
+
+
+def add(name: str, repository: Path, accelerator: str, cache: Path, mirror: Path | None) -> dict[str, object]:
+    """Bring a detector of the manifest into ``repository``; one that is there already stays as it is.
+
+    :raises RefusedError: ``MODEL_NOT_FOUND``, ``MODEL_EXISTS`` (another one of this name), ``DOWNLOAD_FAILED``, and
+        those of the conversion for weights of PyTorch.
+    """
+    entries = manifest.load().detectors
+    if name not in entries:
+        message = f"The manifest has no such detector. It has: {', '.join(sorted(entries))}."
+        raise RefusedError("MODEL_NOT_FOUND", message, model=name[:100])
+    entry = entries[name]
+    try:
+        file = fetch(entry.weights, cache, mirror)
+    except FetchError as error:
+        raise RefusedError("DOWNLOAD_FAILED", f"The weights cannot be had: {error}.", model=name) from error
+    if entry.weights.filename.endswith(".onnx"):
+        return _add_onnx(entry, file, repository, accelerator)
+    raise RefusedError("CONVERTER_MISSING", "x", model=name)
+
+
+def _add_onnx(entry: DetectorEntry, file: Path, repository: Path, accelerator: str) -> dict[str, object]:
+    # onnxruntime and OpenVINO take a second to import, and `build` and `serve` need neither.
+    from kinemesh_models.detector_folder import added_sha256, summary, write_detector
+    from kinemesh_models.onnx_head import describe_onnx
+
+    head = describe_onnx(file)
+    if entry.size is not None and head.dynamic:
+        head = replace(head, height=entry.size, width=entry.size)
+    if added_sha256(entry.name, repository) != sha256_of(file):
+        write_detector(
+            entry.name,
+            file,
+            head,
+            entry.labels,
+            licence=entry.weights.licence,
+            description=entry.description,
+            source="manifest",
+            preference=entry.preference,
+            accelerator=accelerator,
+            out=repository,
+        )
+    return summary(entry.name, file, head, entry.labels)

@@ -1,0 +1,8 @@
+"""Boxes around the two synthetic people: no network. See :mod:`kinemesh_models.synthetic`."""
+
+from __future__ import annotations
+
+from kinemesh_models import synthetic
+from kinemesh_models.backends.triton import python_model
+
+TritonPythonModel = python_model(lambda _weights, _parameters: synthetic.detect_boxes)
