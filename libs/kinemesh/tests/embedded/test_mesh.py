@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import stat
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nats
@@ -22,8 +24,9 @@ from kinemesh.embedded.postgres import postgres_spec, postgres_url
 from kinemesh.embedded.seaweedfs import s3_settings
 from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.errors import FailedPrecondition
+from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.storage import ObjectStore
-from kinemesh.testing.fixtures import NatsServer
+from kinemesh.testing.fixtures import NatsServer, build_models
 
 
 @pytest.fixture
@@ -125,6 +128,30 @@ async def test_a_killed_server_comes_back(config: MeshConfig, nothing_left: None
         assert states == [State.RESTARTING, State.READY]
         client = await nats.connect(f"nats://127.0.0.1:{running.ports.nats}")
         await client.close()
+
+
+async def test_models_of_users_are_served_beside_the_built_ones(
+    config: MeshConfig, tmp_path: Path, nothing_left: None
+) -> None:
+    models = TritonModels(*build_models(tmp_path / "mock", "mock"))
+    config = replace(config, models=models, services=("ingest", "pose"))
+    running = Mesh(config)
+    own = running.layout.models
+    shutil.copytree(tmp_path / "mock" / "person_detector", own / "visitor")
+    text = (own / "visitor" / "config.pbtxt").read_text()
+    (own / "visitor" / "config.pbtxt").write_text(text.replace('name: "person_detector"', 'name: "visitor"'))
+    shutil.copytree(own / "visitor", own / "broken")
+    (own / "broken" / "config.pbtxt").write_text("no configuration at all")
+    async with running:
+        told = running.environment("ingest")
+        assert told["KINEMESH_MODELS__PYTHON"] == str(models.python)
+        assert told["KINEMESH_MODELS__REPOSITORY"] == str(own)
+        assert "KINEMESH_MODELS__PYTHON" not in running.environment("pose")
+        await running.supervisor.start([spec for spec in running.specs() if spec.name == "triton"])
+        async with TritonClient(TritonSettings(endpoint=f"127.0.0.1:{running.ports.triton[0]}")) as client:
+            loaded = await client.loaded()
+        assert {name for name, ready in loaded.items() if ready} >= {"person_detector", "pose_detector", "visitor"}
+        assert not loaded.get("broken", False)
 
 
 async def test_what_is_missing_is_said_before_anything_starts(config: MeshConfig, tmp_path: Path) -> None:

@@ -39,6 +39,11 @@ class Layout:
         """Where to reach the mesh that runs in this folder."""
         return self.root / "mesh.json"
 
+    @property
+    def models(self) -> Path:
+        """The models that users bring, as a repository of the model server."""
+        return self.root / "models"
+
     def data(self, server: str) -> Path:
         """What a server keeps."""
         return self.root / server
@@ -123,3 +128,9 @@ def service_environment(service: str, ports: Ports, layout: Layout, keys: S3Secr
             if other != GATEWAY:
                 env[f"KINEMESH_UPSTREAMS__{other.upper()}"] = f"127.0.0.1:{port}"
     return env
+
+
+def models_environment(python: Path, layout: Layout) -> dict[str, str]:
+    """What brings models in while the mesh runs: the model project's interpreter, and where it writes to."""
+    # Not resolved: the interpreter of a virtual environment is a link, and is another one without it.
+    return {"KINEMESH_MODELS__PYTHON": str(python.absolute()), "KINEMESH_MODELS__REPOSITORY": str(layout.models)}

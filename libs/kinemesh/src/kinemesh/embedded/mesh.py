@@ -19,7 +19,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +34,7 @@ from kinemesh.embedded.environment import (
     Ports,
     choose_ports,
     load_secrets,
+    models_environment,
     service_environment,
 )
 from kinemesh.embedded.nats import nats_spec
@@ -139,7 +140,7 @@ class Mesh:
         if config.models is not None:
             servers.append(
                 triton_spec(
-                    config.models,
+                    replace(config.models, own=layout.models),
                     layout.data("triton"),
                     layout.log("triton"),
                     ports.triton,
@@ -172,6 +173,8 @@ class Mesh:
         """The environment variables that a service of this mesh gets: credentials among them, so do not print it."""
         assert self._keys is not None
         own = service_environment(service, self.ports, self.layout, self._keys, self.config.log_level)
+        if service == INGEST and self.config.models is not None:
+            own |= models_environment(self.config.models.python, self.layout)
         return {**own, **self.config.env}
 
     @property

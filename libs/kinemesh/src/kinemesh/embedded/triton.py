@@ -19,10 +19,17 @@ class TritonModels:
 
     :param python: the interpreter that ``kinemesh_models`` is installed for.
     :param repository: a model repository that ``kinemesh_models build`` wrote.
+    :param own: another one, for the models that users bring; made if missing. It outlives what is built.
     """
 
     python: Path
     repository: Path
+    own: Path | None = None
+
+    @property
+    def repositories(self) -> tuple[Path, ...]:
+        """All that are served."""
+        return (self.repository, self.own) if self.own is not None else (self.repository,)
 
 
 def shm_prefix(folder: Path) -> str:
@@ -40,12 +47,18 @@ def triton_spec(
     """
     grpc_port, http_port, metrics_port = ports
     prefix = shm_prefix(folder)
+
+    def prepare() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if models.own is not None:
+            models.own.mkdir(parents=True, exist_ok=True)
+
     return ServerSpec(
         name=name,
         argv=(
             str(models.python),
             *("-m", "kinemesh_models", "serve"),
-            f"--repository={models.repository.resolve()}",
+            *(f"--repository={repository.resolve()}" for repository in models.repositories),
             f"--cache={folder.resolve()}",
             "--host=127.0.0.1",
             f"--grpc-port={grpc_port}",
@@ -57,7 +70,7 @@ def triton_spec(
         log=log,
         address=f"127.0.0.1:{grpc_port}",
         cwd=folder,
-        prepare=lambda: folder.mkdir(parents=True, exist_ok=True),
+        prepare=prepare,
         ready_within_s=120.0,
         restarts=restarts,
         grace_s=15.0,
