@@ -78,6 +78,19 @@ async def test_nothing_asked_nothing_changed(stub: Any) -> None:
     np.testing.assert_array_equal(decode_picture(answer.frame.data, 500_000), IMAGE)
 
 
+async def test_boxes_that_were_filled_in_are_dashed(stub: Any) -> None:
+    ink = []
+    for filled_in in (False, True):
+        box = Box(x1=40, y1=60, x2=240, y2=220)
+        given = TrackedObject(track_id=2, box=box, label="car", score=0.9, interpolated=filled_in)
+        answer = await ask(stub, format=PNG, objects=[given])
+        drawn = (decode_picture(answer.frame.data, 500_000) != 90).any(axis=2)
+        ink.append((drawn[65:].sum(), drawn[:58].sum()))
+    (solid, caption), (dashed, plain) = ink
+    assert 0 < dashed < solid
+    assert 0 < plain < caption  # without a confidence
+
+
 @pytest.mark.parametrize(
     ("chosen", "content_type"),
     [

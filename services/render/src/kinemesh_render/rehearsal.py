@@ -8,24 +8,32 @@ from pathlib import Path
 
 import numpy as np
 
-from kinemesh.media import H264Writer, build_index, concatenate, decode
+from kinemesh.media import H264Writer, build_index, concatenate, decode, plays_in_browsers, remux
 from kinemesh.media.picture import encode_picture
 from kinemesh.media.synthetic import write_clip
-from kinemesh.results.poses import empty_rows, rows_from_parquet, rows_to_parquet
+from kinemesh.results import poses, tracks
 from kinemesh_render.domain.canvas import on_nv12
 from kinemesh_render.domain.drawing import draw_scene
-from kinemesh_render.domain.scene import Body, Scene
+from kinemesh_render.domain.scene import Area, Body, Scene
 from kinemesh_render.domain.sheet import cell_of
 from kinemesh_render.domain.skeleton import COUNT
 from kinemesh_render.domain.style import resolve
+from kinemesh_render.domain.tracks import thing_of
 
 _SIZE = (64, 48)
 
 
 def rehearse() -> None:
     """Read, draw, encode, join; raises whatever a job would fail with."""
-    rows_from_parquet(rows_to_parquet(empty_rows()))
-    somebody = Body(1, np.full((COUNT, 2), 24, np.float32), np.ones(COUNT, np.float32))
+    poses.rows_from_parquet(poses.rows_to_parquet(poses.empty_rows()))
+    tracks.rows_from_parquet(tracks.rows_to_parquet(tracks.empty_rows()))
+    scene = Scene(
+        bodies=[Body(1, np.full((COUNT, 2), 24, np.float32), np.ones(COUNT, np.float32))],
+        things=[
+            thing_of(1, np.array([8, 8, 40, 40], np.float32), "car", 0.5, guessed=guessed) for guessed in (False, True)
+        ],
+        areas=[Area("zone", np.array([[8, 8], [40, 8], [40, 40]], np.float32), "1 in")],
+    )
     with tempfile.TemporaryDirectory(prefix="kinemesh-render-") as folder:
         clip = Path(folder) / "clip.mp4"
         write_clip(clip, pts=(0, 3000), size=_SIZE)
@@ -34,7 +42,9 @@ def rehearse() -> None:
         with H264Writer(part, width=_SIZE[0], height=_SIZE[1], time_base=index.time_base, layout="nv12") as writer:
             for frame in decode(clip, index, layout="nv12"):
                 canvas = on_nv12(frame.image, index.color_matrix)
-                draw_scene(canvas, Scene([somebody]), resolve())
+                draw_scene(canvas, scene, resolve())
                 encode_picture(cell_of(canvas), ".jpg", 90)
                 writer.write(frame.image, frame.pts)
         concatenate([part], Path(folder) / "joined.mp4", time_base=index.time_base, audio_source=clip)
+        if plays_in_browsers(clip, index):
+            remux(clip, index, Path(folder) / "copied.mp4")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinemesh_render.domain.canvas import on_rgb
+from kinemesh.nv12 import ColorMatrix
+from kinemesh_render.domain.canvas import on_nv12, on_rgb, scaled
 from kinemesh_render.domain.drawing import beside, draw_scene
 from kinemesh_render.domain.scene import Area, Body, Scene, Thing, Trail
 from kinemesh_render.domain.style import resolve
@@ -113,8 +114,8 @@ def test_labels_can_be_left_out_and_stay_inside(standing: Standing) -> None:
 
 def test_boxes_polygons_and_captions() -> None:
     image = picture()
-    thing = Thing(3, np.array([100, 100, 200, 220], np.float32), "car 3")
-    area = Area("grid", np.array([[20, 300], [120, 300], [120, 350]], np.float32))
+    thing = Thing(3, np.array([100, 100, 200, 220], np.float32), "car 3", "0.83")
+    area = Area("grid", np.array([[20, 300], [120, 300], [120, 350]], np.float32), "1 in")
     draw_scene(on_rgb(image), Scene(things=[thing], areas=[area]), resolve(["#FF0000"]))
     mask = touched(image)
     assert mask[160, 100]
@@ -122,6 +123,76 @@ def test_boxes_polygons_and_captions() -> None:
     assert not mask[160, 150]
     assert mask[300, 70]
     assert mask[85:99, 100:130].any()
+
+
+def test_what_nobody_saw_is_dashed_and_thinner() -> None:
+    seen, guessed = picture(640, 720), picture(640, 720)
+    box = np.array([100, 100, 400, 500], np.float32)
+    draw_scene(on_rgb(seen), Scene(things=[Thing(0, box, "")]), PLAIN)
+    draw_scene(on_rgb(guessed), Scene(things=[Thing(0, box, "", guessed=True)]), PLAIN)
+    for image, closed in ((seen, True), (guessed, False)):
+        mask = touched(image)
+        assert mask[100:500, 96:104].any(axis=1).all() == closed
+        assert mask[[100, 100, 500, 500], [100, 400, 100, 400]].all()  # corners show in any case
+        assert not mask[110:490, 110:390].any()
+        assert not mask[:90].any()
+    assert touched(guessed)[250].sum() <= touched(seen)[250].sum()
+    assert 0.2 < touched(guessed).sum() / touched(seen).sum() < 0.75
+
+
+def test_details_stand_beside_the_caption() -> None:
+    box = np.array([100, 100, 110, 110], np.float32)
+    bare, detailed = picture(), picture()
+    draw_scene(on_rgb(bare), Scene(things=[Thing(0, box, "car #1")]), resolve(["#FF0000"]))
+    draw_scene(on_rgb(detailed), Scene(things=[Thing(0, box, "car #1", "0.83")]), resolve(["#FF0000"]))
+    width = [int(np.flatnonzero(touched(image)[:98].any(axis=0))[-1]) for image in (bare, detailed)]
+    assert width[1] > width[0] + 15
+
+
+def test_captions_stay_together_at_the_edge() -> None:
+    image = picture(200, 360)
+    thing = Thing(0, np.array([195, 100, 260, 200], np.float32), "tyre gun #7", "0.83")
+    draw_scene(on_rgb(image), Scene(things=[thing]), resolve(["#FF0000"]))
+    columns = np.flatnonzero(touched(image)[86:98].any(axis=0))
+    assert columns[-1] == 199
+    assert np.array_equal(columns, np.arange(columns[0], 200))  # no gap, nothing on top of the other
+    assert (image[86:98, :150] == (255, 0, 0)).all(axis=2).any()
+
+
+def test_zones_are_tinted_inside_only_and_stronger_where_somebody_is() -> None:
+    corners = np.array([[100, 100], [300, 100], [300, 300], [100, 300]], np.float32)
+    change = []
+    for occupied in (False, True):
+        image = picture(400, 720)
+        draw_scene(on_rgb(image), Scene(areas=[Area("box", corners, occupied=occupied)]), PLAIN)
+        inside, outside = image[150:250, 150:250], np.delete(image, np.s_[90:310], axis=0)
+        assert (inside == inside[0, 0]).all()
+        assert (outside == GREY).all()
+        change.append(int(np.abs(inside[0, 0].astype(int) - GREY).max()))
+    assert 0 < change[0] < change[1] < 100
+
+
+def test_boxes_in_the_planes_of_a_video_lie_where_they_lie_in_rgb() -> None:
+    frame = np.full((360 * 3 // 2, 320), 128, np.uint8)
+    thing = Thing(0, np.array([100, 100, 200, 220], np.float32), "")
+    area = Area("", np.array([[20, 240], [120, 240], [120, 340], [20, 340]], np.float32))
+    draw_scene(on_nv12(frame, ColorMatrix.BT709), Scene(things=[thing], areas=[area]), PLAIN)
+    rgb = scaled(on_nv12(frame, ColorMatrix.BT709), (0, 0, 320, 360), 320, 360)
+    reference = picture()
+    draw_scene(on_rgb(reference), Scene(things=[thing], areas=[area]), PLAIN)
+    changed = np.abs(rgb.astype(int) - rgb[0, 0]).max(axis=2) > 40
+    assert (changed == (np.abs(reference.astype(int) - GREY).max(axis=2) > 40)).mean() > 0.98
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30, 5e4])
+@pytest.mark.parametrize("guessed", [False, True])
+def test_absurd_boxes_and_zones_do_no_harm(value: float, *, guessed: bool) -> None:
+    for where in range(4):
+        box = np.array([10, 10, 50, 50], np.float32)
+        box[where] = value
+        corners = box.reshape(2, 2)[[0, 1, 0]]
+        scene = Scene(things=[Thing(1, box, "car", "0.5", guessed)], areas=[Area("zone", corners, "1 in")])
+        draw_scene(on_rgb(picture()), scene, resolve())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30])

@@ -169,7 +169,7 @@ def _thinned(trail: Trail) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def _draw_thing(canvas: Canvas, thing: Thing, style: Style, pen: Pen) -> None:
     size = np.array((canvas.width, canvas.height), np.float32)
-    low, high = np.clip(thing.box.reshape(2, 2), -_BEYOND, size + _BEYOND)
+    low, high = np.clip(np.nan_to_num(thing.box).reshape(2, 2), -_BEYOND, size + _BEYOND)
     corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])], np.float32)
     thickness = _whole(pen.line * (0.5 if thing.guessed else 0.75))
     if thing.guessed:

@@ -15,7 +15,7 @@ from kinemesh_render.domain.scene import LONGEST_GAP_SEC, Area, Scene, Thing, Tr
 MOST_LABEL: Final = 40
 """Longer names are cut, so that captions fit beside what they name."""
 
-_ROUNDED: Final = 5e-4  # documents round times; no frame is as short
+_ROUNDED: Final = 1e-6  # as times are in documents
 
 
 @dataclass(frozen=True, slots=True, eq=False)
