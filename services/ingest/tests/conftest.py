@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +18,43 @@ import pytest_asyncio
 
 from kinemesh.asset.v1 import asset_pb2, asset_pb2_grpc
 from kinemesh.bus.connection import Bus, connect
-from kinemesh.embedded import Process, Supervisor, free_ports
+from kinemesh.bus.events import replay
+from kinemesh.bus.tasks import Handle, TaskContext, work
+from kinemesh.embedded import Process, Supervisor, free_ports, triton
 from kinemesh.embedded.checks import grpc_serving
 from kinemesh.embedded.service import service_spec
+from kinemesh.inference import TritonSettings
 from kinemesh.job.v1 import job_pb2, job_pb2_grpc, parameters_pb2
 from kinemesh.media.synthetic import write_clip
+from kinemesh.model.v1 import model_pb2_grpc
 from kinemesh.serving.channel import call, open_channel
+from kinemesh.session.v1 import session_pb2_grpc
 from kinemesh.settings import NatsSettings
-from kinemesh.testing.fixtures import NatsServer, S3Server
+from kinemesh.task.v1 import task_pb2
+from kinemesh.testing.fixtures import NatsServer, S3Server, triton_python
+
+STAGES = ("detect", "track", "refine", "pose", "stitch", "movement", "render", "finalize")
+
+
+class Workers:
+    """Plays the workers of all later stages, and notes what they were given."""
+
+    def __init__(self) -> None:
+        self.seen: list[task_pb2.Task] = []
+        self.on_task: Callable[[task_pb2.Task], Awaitable[task_pb2.TaskDone | None]] | None = None
+
+    async def handle(self, task: task_pb2.Task, context: TaskContext) -> task_pb2.TaskDone:
+        self.seen.append(task)
+        done = await self.on_task(task) if self.on_task else None
+        if done is None:
+            done = task_pb2.TaskDone(frames=1)
+            if task.stage == "finalize":
+                done.outputs.add(name="annotated.mp4", content_type="video/mp4", size_bytes=3)
+                done.summary.update({"frame_count": 60})
+        return done
+
+    def of(self, job_id: str) -> list[str]:
+        return [task.task_id.removeprefix(job_id + ".") for task in self.seen if task.job_id == job_id]
 
 
 @dataclass(frozen=True)
@@ -29,20 +63,34 @@ class Ingest:
 
     assets: asset_pb2_grpc.AssetServiceAsyncStub
     jobs: job_pb2_grpc.JobServiceAsyncStub
+    models: model_pb2_grpc.ModelServiceAsyncStub
+    sessions: session_pb2_grpc.SessionServiceAsyncStub
     bus: Bus
     process: Process
+    repository: Path
 
-    async def upload(self, data: bytes, owner: str = "ada", announced: int | None = None) -> asset_pb2.Asset:
+    async def upload(
+        self, data: bytes, owner: str = "ada", announced: int | None = None, kind: str = "VIDEO"
+    ) -> asset_pb2.Asset:
         """Announce, send and confirm."""
-        request = asset_pb2.CreateUploadRequest(filename="clip.mp4", size_bytes=announced or len(data))
+        request = asset_pb2.CreateUploadRequest(
+            filename="clip.mp4", size_bytes=announced or len(data), kind=asset_pb2.AssetKind.Value(f"ASSET_KIND_{kind}")
+        )
         answer = await call(self.assets.CreateUpload, request, owner=owner)
         async with httpx.AsyncClient(timeout=30) as http:
             (await http.put(answer.upload_url, content=data, headers=dict(answer.headers))).raise_for_status()
         confirm = asset_pb2.ConfirmUploadRequest(asset_id=answer.asset.asset_id)
         return (await call(self.assets.ConfirmUpload, confirm, owner=owner)).asset
 
-    async def start_job(self, asset_id: str, owner: str = "ada", **more: Any) -> job_pb2.Job:
-        parameters = parameters_pb2.JobParameters(pose=parameters_pb2.PoseParameters(max_persons=2))
+    async def start_job(
+        self,
+        asset_id: str,
+        owner: str = "ada",
+        parameters: parameters_pb2.JobParameters | None = None,
+        **more: Any,
+    ) -> job_pb2.Job:
+        if parameters is None:
+            parameters = parameters_pb2.JobParameters(pose=parameters_pb2.PoseParameters(max_persons=2))
         inputs = [job_pb2.JobInput(asset_id=asset_id)]
         request = job_pb2.CreateJobRequest(inputs=inputs, parameters=parameters, **more)
         return (await call(self.jobs.CreateJob, request, owner=owner)).job
@@ -50,10 +98,68 @@ class Ingest:
     async def get_job(self, job_id: str, owner: str = "ada") -> job_pb2.Job:
         return (await call(self.jobs.GetJob, job_pb2.GetJobRequest(job_id=job_id), owner=owner)).job
 
+    async def ended(self, job_id: str, owner: str = "ada") -> job_pb2.Job:
+        """The job once it has ended."""
+        async with asyncio.timeout(60):
+            async for _ in replay(self.bus, job_id):
+                pass
+        return await self.get_job(job_id, owner)
+
+    @asynccontextmanager
+    async def worked_by(self, playing: Workers) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        handlers: list[tuple[str, Handle, int]] = [(stage, playing.handle, 2) for stage in STAGES]
+        running = asyncio.create_task(work(self.bus, handlers, stop, drain_s=0))
+        try:
+            yield
+        finally:
+            stop.set()
+            await running
+
+
+@pytest.fixture
+def idle_workers() -> Workers:
+    """Workers that have not begun."""
+    return Workers()
+
+
+@pytest.fixture
+async def workers(ingest: Ingest, idle_workers: Workers) -> AsyncIterator[Workers]:
+    async with ingest.worked_by(idle_workers):
+        yield idle_workers
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def model_server(supervisor: Supervisor, tmp_path_factory: pytest.TempPathFactory) -> tuple[TritonSettings, Path]:
+    """A model server with one detector, and its repository."""
+    folder = tmp_path_factory.mktemp("models")
+    repository = folder / "repository"
+    program = Path(__file__).with_name("models_program.py")
+    added = [sys.executable, program, "add", "person_detector", f"--repository={repository}", "--json"]
+    await asyncio.to_thread(subprocess.run, added, check=True, timeout=60, env={"KINEMESH_TEST_SOURCE": "embedded"})
+    ports = free_ports(triton.PORTS)
+    served = triton.TritonModels(triton_python(), repository)
+    await supervisor.start([triton.triton_spec(served, folder / "run", folder / "log", ports, name="triton-ingest")])
+    return TritonSettings(endpoint=f"127.0.0.1:{ports[0]}"), repository
+
+
+@pytest.fixture(scope="session")
+def models_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter whose ``kinemesh_models`` is the program of these tests."""
+    folder = tmp_path_factory.mktemp("program")
+    (folder / "kinemesh_models").mkdir()
+    shutil.copy(Path(__file__).with_name("models_program.py"), folder / "kinemesh_models" / "__main__.py")
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python
+
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def ingest(
     supervisor: Supervisor,
+    model_server: tuple[TritonSettings, Path],
+    models_python: Path,
     nats_server: NatsServer,
     s3_server: S3Server,
     postgres_url: str,
@@ -69,6 +175,9 @@ async def ingest(
         "KINEMESH_S3__SECRET_KEY": s3_server.settings.secret_key.get_secret_value(),
         "KINEMESH_S3__BUCKET": s3_server.settings.bucket,
         "KINEMESH_DATABASE__URL": postgres_url,
+        "KINEMESH_TRITON__ENDPOINT": model_server[0].endpoint,
+        "KINEMESH_MODELS__PYTHON": str(models_python),
+        "KINEMESH_MODELS__REPOSITORY": str(model_server[1]),
         "KINEMESH_CONDUCTOR__WORKERS": "2",
         "KINEMESH_CONDUCTOR__MIN_SEGMENT_FRAMES": "10",
         "KINEMESH_CONDUCTOR__WINDOW": "3",
@@ -85,8 +194,11 @@ async def ingest(
         yield Ingest(
             asset_pb2_grpc.AssetServiceStub(channel),
             job_pb2_grpc.JobServiceStub(channel),
+            model_pb2_grpc.ModelServiceStub(channel),
+            session_pb2_grpc.SessionServiceStub(channel),
             bus,
             supervisor.processes["ingest"],
+            model_server[1],
         )
     await channel.close(None)
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
+from kinemesh.media.picture import encode_picture
 from kinemesh.serving.channel import call
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
@@ -39,6 +41,51 @@ async def test_what_is_no_video_is_refused_and_not_kept(
     assert listed.assets[0].state == asset_pb2.ASSET_STATE_REJECTED
     assert listed.assets[0].failure.reason == refused.value.reason
     await gone(s3_store, keys.asset_prefix(listed.assets[0].asset_id))
+
+
+async def test_a_picture_and_weights_are_checked_as_what_they_are(ingest: Any) -> None:
+    picture = encode_picture(np.full((20, 30, 3), 200, np.uint8), ".png", 90)
+    kinds = {"IMAGE": (picture,), "WEIGHTS": (b"PK\x03\x04rest", b"\x80\x02rest", b"\x08\x09\x12rest")}
+    for kind, contents in kinds.items():
+        for content in contents:
+            asset = await ingest.upload(content, kind=kind)
+            assert asset.state == asset_pb2.ASSET_STATE_READY
+            assert asset.kind == asset_pb2.AssetKind.Value(f"ASSET_KIND_{kind}")
+            assert not asset.HasField("video")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "reason"),
+    [
+        ("IMAGE", b"PK\x03\x04rest", "NOT_A_PICTURE"),
+        ("IMAGE", b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0\0\0\x10" * 2, "CORRUPT_PICTURE"),
+        ("IMAGE", b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0\1\0\0" * 2, "TOO_MANY_PIXELS"),
+        ("WEIGHTS", b"\x89PNG\r\n\x1a\n", "UNKNOWN_FORMAT"),
+        ("WEIGHTS", b"\x80", "UNKNOWN_FORMAT"),
+        ("WEIGHTS", b"import os", "UNKNOWN_FORMAT"),
+    ],
+)
+async def test_what_is_not_of_its_kind_is_refused(ingest: Any, kind: str, content: bytes, reason: str) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await ingest.upload(content, kind=kind)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(("kind", "megabytes"), [("IMAGE", 65), ("WEIGHTS", 513)])
+async def test_each_kind_has_a_size_of_its_own(ingest: Any, kind: str, megabytes: int) -> None:
+    request = asset_pb2.CreateUploadRequest(
+        filename="a", size_bytes=megabytes << 20, kind=asset_pb2.AssetKind.Value(f"ASSET_KIND_{kind}")
+    )
+    with pytest.raises(errors.TooLarge) as refused:
+        await call(ingest.assets.CreateUpload, request)
+    assert refused.value.metadata["field"] == "size_bytes"
+
+
+async def test_only_videos_are_read_by_jobs(ingest: Any) -> None:
+    weights = await ingest.upload(b"PK\x03\x04rest", kind="WEIGHTS")
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await ingest.start_job(weights.asset_id)
+    assert (refused.value.reason, refused.value.metadata["field"]) == ("WRONG_ASSET_KIND", "inputs")
 
 
 async def test_a_wrong_size_is_refused(ingest: Any, clip: bytes) -> None:

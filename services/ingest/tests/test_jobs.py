@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.bus.events import replay
-from kinemesh.bus.tasks import TaskContext, work
 from kinemesh.bus.topology import DEAD_LETTERS, dead_letter_subject
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.serving.channel import call, stream
@@ -20,56 +17,6 @@ from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2
 from kinemesh.testing.waiting import until
-
-STAGES = ("pose", "stitch", "movement", "render", "finalize")
-ENDED = (job_pb2.JOB_STATE_SUCCEEDED, job_pb2.JOB_STATE_FAILED, job_pb2.JOB_STATE_CANCELLED)
-
-
-class Workers:
-    """Plays the workers of all later stages, and notes what they were given."""
-
-    def __init__(self) -> None:
-        self.seen: list[task_pb2.Task] = []
-        self.on_task: Callable[[task_pb2.Task], Any] | None = None
-
-    async def handle(self, task: task_pb2.Task, context: TaskContext) -> task_pb2.TaskDone:
-        self.seen.append(task)
-        if self.on_task:
-            await self.on_task(task)
-        done = task_pb2.TaskDone(frames=1)
-        if task.stage == "finalize":
-            done.outputs.add(name="annotated.mp4", content_type="video/mp4", size_bytes=3)
-            done.summary.update({"frame_count": 60})
-        return done
-
-    def of(self, job_id: str) -> list[str]:
-        return [task.task_id.removeprefix(job_id + ".") for task in self.seen if task.job_id == job_id]
-
-
-@pytest.fixture
-async def workers(ingest: Any) -> AsyncIterator[Workers]:
-    playing = Workers()
-    async with stages(ingest, playing):
-        yield playing
-
-
-@asynccontextmanager
-async def stages(ingest: Any, playing: Workers) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    running = asyncio.create_task(work(ingest.bus, [(stage, playing.handle, 2) for stage in STAGES], stop, drain_s=0))
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
-
-
-async def ended(ingest: Any, job_id: str, owner: str = "ada") -> job_pb2.Job:
-    async with asyncio.timeout(60):
-        async for _ in replay(ingest.bus, job_id):
-            pass
-    job: job_pb2.Job = await ingest.get_job(job_id, owner)
-    return job
 
 
 async def nothing_left(store: ObjectStore, job_id: str) -> None:
@@ -79,11 +26,11 @@ async def nothing_left(store: ObjectStore, job_id: str) -> None:
     await until(is_empty)
 
 
-async def test_a_job_runs_through_all_stages_once(ingest: Any, clip: bytes, workers: Workers) -> None:
+async def test_a_job_runs_through_all_stages_once(ingest: Any, clip: bytes, workers: Any) -> None:
     asset = await ingest.upload(clip)
     job = await ingest.start_job(asset.asset_id)
     assert job.state == job_pb2.JOB_STATE_QUEUED
-    job = await ended(ingest, job.job_id)
+    job = await ingest.ended(job.job_id)
     assert job.state == job_pb2.JOB_STATE_SUCCEEDED
     assert job.progress == 1.0
     assert [output.name for output in job.outputs] == ["annotated.mp4"]
@@ -100,9 +47,9 @@ async def test_a_job_runs_through_all_stages_once(ingest: Any, clip: bytes, work
     assert movement.parameters.pose.max_persons == 2
 
 
-async def test_events_tell_the_whole_story_in_order(ingest: Any, clip: bytes, workers: Workers) -> None:
+async def test_events_tell_the_whole_story_in_order(ingest: Any, clip: bytes, workers: Any) -> None:
     job = await ingest.start_job((await ingest.upload(clip)).asset_id)
-    await ended(ingest, job.job_id)
+    await ingest.ended(job.job_id)
     events = [(sequence, event) async for sequence, event in replay(ingest.bus, job.job_id)]
     states = [event.state.state for _, event in events if event.WhichOneof("kind") == "state"]
     assert states == ["QUEUED", "RUNNING", "SUCCEEDED"]
@@ -119,7 +66,7 @@ async def test_events_tell_the_whole_story_in_order(ingest: Any, clip: bytes, wo
     assert page.next_page_token
 
 
-async def test_killing_ingest_mid_job_loses_nothing(ingest: Any, clip: bytes, workers: Workers) -> None:
+async def test_killing_ingest_mid_job_loses_nothing(ingest: Any, clip: bytes, workers: Any) -> None:
     first = asyncio.Event()
 
     async def crash(task: task_pb2.Task) -> None:
@@ -137,7 +84,7 @@ async def test_killing_ingest_mid_job_loses_nothing(ingest: Any, clip: bytes, wo
 
 
 async def test_a_failure_that_cannot_pass_ends_the_job_with_its_reason(
-    ingest: Any, clip: bytes, workers: Workers, s3_store: ObjectStore
+    ingest: Any, clip: bytes, workers: Any, s3_store: ObjectStore
 ) -> None:
     async def fail(task: task_pb2.Task) -> None:
         await s3_store.put_bytes(keys.stage_result(task.job_id, task.stage, "main", 0), b"partial")
@@ -146,7 +93,7 @@ async def test_a_failure_that_cannot_pass_ends_the_job_with_its_reason(
 
     workers.on_task = fail
     job = await ingest.start_job((await ingest.upload(clip)).asset_id)
-    job = await ended(ingest, job.job_id)
+    job = await ingest.ended(job.job_id)
     assert job.state == job_pb2.JOB_STATE_FAILED
     assert (job.failure.reason, job.failure.code) == ("NOBODY_FOUND", "INVALID_ARGUMENT")
     dead = await ingest.bus.jetstream.get_last_msg(DEAD_LETTERS, dead_letter_subject("movement"))
@@ -154,7 +101,7 @@ async def test_a_failure_that_cannot_pass_ends_the_job_with_its_reason(
     await nothing_left(s3_store, job.job_id)
 
 
-async def test_a_failure_that_passes_is_tried_again(ingest: Any, clip: bytes, workers: Workers) -> None:
+async def test_a_failure_that_passes_is_tried_again(ingest: Any, clip: bytes, workers: Any) -> None:
     failures = 0
 
     async def fail_twice(task: task_pb2.Task) -> None:
@@ -165,12 +112,12 @@ async def test_a_failure_that_passes_is_tried_again(ingest: Any, clip: bytes, wo
 
     workers.on_task = fail_twice
     job = await ingest.start_job((await ingest.upload(clip)).asset_id)
-    assert (await ended(ingest, job.job_id)).state == job_pb2.JOB_STATE_SUCCEEDED
+    assert (await ingest.ended(job.job_id)).state == job_pb2.JOB_STATE_SUCCEEDED
     assert workers.of(job.job_id).count("movement") == 3
 
 
 async def test_cancel_stops_queued_and_running_work(
-    ingest: Any, clip: bytes, workers: Workers, s3_store: ObjectStore
+    ingest: Any, clip: bytes, workers: Any, s3_store: ObjectStore
 ) -> None:
     started, stopped = asyncio.Event(), asyncio.Event()
 
@@ -198,14 +145,14 @@ async def test_cancel_stops_queued_and_running_work(
     async with asyncio.timeout(30):
         await stopped.wait()
     await nothing_left(s3_store, job.job_id)
-    assert (await ended(ingest, job.job_id)).state == job_pb2.JOB_STATE_CANCELLED
+    assert (await ingest.ended(job.job_id)).state == job_pb2.JOB_STATE_CANCELLED
     assert set(workers.of(job.job_id)) <= {"pose.main.0", "pose.main.1"}
 
 
 async def test_an_ended_job_cannot_be_cancelled_and_a_deleted_one_is_gone(
-    ingest: Any, clip: bytes, workers: Workers
+    ingest: Any, clip: bytes, workers: Any
 ) -> None:
-    job = await ended(ingest, (await ingest.start_job((await ingest.upload(clip)).asset_id)).job_id)
+    job = await ingest.ended((await ingest.start_job((await ingest.upload(clip)).asset_id)).job_id)
     with pytest.raises(errors.FailedPrecondition) as refused:
         await call(ingest.jobs.CancelJob, job_pb2.CancelJobRequest(job_id=job.job_id), owner="ada")
     assert refused.value.reason == "JOB_ENDED"
@@ -216,21 +163,18 @@ async def test_an_ended_job_cannot_be_cancelled_and_a_deleted_one_is_gone(
         await ingest.get_job(job.job_id)
 
 
-async def test_a_long_job_leaves_room_for_a_short_one(ingest: Any, clip: bytes) -> None:
+async def test_a_long_job_leaves_room_for_a_short_one(ingest: Any, clip: bytes, idle_workers: Any) -> None:
     asset = await ingest.upload(clip)
     first = await ingest.start_job(asset.asset_id)
     second = await ingest.start_job(asset.asset_id, owner="ada")
-    playing = Workers()
-    async with stages(ingest, playing):
+    async with ingest.worked_by(idle_workers):
         for job in (first, second):
-            assert (await ended(ingest, job.job_id)).state == job_pb2.JOB_STATE_SUCCEEDED
-    order = [task.job_id for task in playing.seen]
+            assert (await ingest.ended(job.job_id)).state == job_pb2.JOB_STATE_SUCCEEDED
+    order = [task.job_id for task in idle_workers.seen]
     assert order.index(second.job_id) < len(order) - 1 - order[::-1].index(first.job_id)
 
 
-async def test_jobs_of_others_are_unknown_and_lists_hold_only_ones_own(
-    ingest: Any, clip: bytes, workers: Workers
-) -> None:
+async def test_jobs_of_others_are_unknown_and_lists_hold_only_ones_own(ingest: Any, clip: bytes, workers: Any) -> None:
     asset = await ingest.upload(clip, owner="carol")
     with pytest.raises(errors.NotFound):
         await ingest.start_job(asset.asset_id, owner="eve")
@@ -248,7 +192,7 @@ async def test_jobs_of_others_are_unknown_and_lists_hold_only_ones_own(
     assert [j.job_id for j in listed.jobs] == ["carols-own", job.job_id]
     assert (await call(ingest.jobs.ListJobs, job_pb2.ListJobsRequest(), owner="eve")).total_size == 0
     for job_id in (job.job_id, "carols-own"):
-        await ended(ingest, job_id, owner="carol")
+        await ingest.ended(job_id, owner="carol")
 
 
 @pytest.mark.parametrize(

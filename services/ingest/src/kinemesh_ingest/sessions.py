@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kinemesh import errors
 from kinemesh.job.v1 import parameters_pb2
+from kinemesh.pipelining import in_thread
 from kinemesh.serving.interceptor import caller
 from kinemesh.session.v1 import session_pb2, session_pb2_grpc
 from kinemesh.storage import keys
@@ -21,12 +22,16 @@ from kinemesh_ingest.catalogue.sessions import Jobs
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import sessions as sessions_table
 from kinemesh_ingest.creating import JobMaker
-from kinemesh_ingest.domain.validation import check_text
+from kinemesh_ingest.domain.validation import check_range, check_text
 from kinemesh_ingest.downloads import output_download
 from kinemesh_ingest.messages import to_session
 from kinemesh_ingest.parameters import check_instructor
+from kinemesh_ingest.tracks import read_tracking
 
 VIDEO = "video.mp4"
+DOCUMENT = "instructor_tracking.json"
+_FRAMES = 10_000
+_MOST_FRAMES = 50_000
 _LONGEST_NAME = 200
 
 
@@ -147,7 +152,25 @@ class SessionRpc(session_pb2_grpc.SessionServiceServicer):
     async def GetInstructorTracking(  # noqa: N802
         self, request: session_pb2.GetInstructorTrackingRequest, context: Any
     ) -> session_pb2.GetInstructorTrackingResponse:
-        raise NotImplementedError
+        check_range("start_frame", request.start_frame, 0, 2**62)
+        check_range("max_frames", request.max_frames, 0, _MOST_FRAMES)
+        async with self._engine.connect() as connection:
+            row = await sessions.find(connection, request.session_id, caller(context))
+            job = _result(await _jobs_of(connection, row))
+            session = await _describe(connection, row)
+        most = request.max_frames or _FRAMES
+        with_detections = not request.omit_detections
+        read = await in_thread(read_tracking, self._store, job.job_id, request.start_frame, most, with_detections)
+        return session_pb2.GetInstructorTrackingResponse(
+            version=read.version,
+            video=session.video,
+            frame_count=read.frame_count,
+            track_points=read.points,
+            frame_detections=read.detections,
+            metrics=read.metrics,
+            next_start_frame=read.stop if read.stop < read.frame_count else None,
+            document=output_download(self._store, job, DOCUMENT),
+        )
 
     async def CreateSessionDownload(  # noqa: N802
         self, request: session_pb2.CreateSessionDownloadRequest, context: Any

@@ -1,0 +1,74 @@
+"""The schema goes up and down with data in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
+
+from kinemesh_ingest.catalogue.database import migrate
+from kinemesh_ingest.catalogue.tables import metadata
+
+ASSET = (
+    "INSERT INTO assets (asset_id, owner, filename, content_type, size_bytes, state, upload_id{more}) "
+    "VALUES (:id, 'ada', 'a.mp4', 'video/mp4', 1, 'READY', ''{values})"
+)
+JOB = (
+    "INSERT INTO jobs (job_id, owner, pipeline, state, stage, progress, parameters, outputs, summary, trace) "
+    "VALUES ('job', 'ada', 'instructor', 'SUCCEEDED', 'finalize', 1, '{}', '[]', '{}', '{}')"
+)
+
+
+@pytest.fixture
+def url(postgres_url: str) -> Iterator[str]:
+    """A database of its own."""
+    engine = create_engine(postgres_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("CREATE DATABASE migrations"))
+        yield make_url(postgres_url).set(database="migrations").render_as_string(hide_password=False)
+        connection.execute(text("DROP DATABASE migrations WITH (FORCE)"))
+    engine.dispose()
+
+
+def run(url: str, *statements: tuple[str, dict[str, Any]]) -> list[Any]:
+    """Execute; answers with the rows of the last."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        results = [connection.execute(text(statement), values) for statement, values in statements]
+        rows = list(results[-1].all()) if results[-1].returns_rows else []
+    engine.dispose()
+    return rows
+
+
+def differences(connection: Connection) -> list[Any]:
+    return compare_metadata(MigrationContext.configure(connection), metadata)
+
+
+def test_data_survives_up_and_down(url: str) -> None:
+    migrate(url, "0001")
+    run(url, (ASSET.format(more="", values=""), {"id": "before"}))
+    migrate(url, "head")
+    assert run(url, ("SELECT kind FROM assets", {})) == [("VIDEO",)]
+    run(
+        url,
+        (ASSET.format(more=", kind", values=", 'WEIGHTS'"), {"id": "weights"}),
+        (JOB, {}),
+        ("INSERT INTO sessions (session_id, owner, display_name, asset_id) VALUES ('s', 'ada', 'n', 'before')", {}),
+        ("INSERT INTO session_jobs (session_id, job_id) VALUES ('s', 'job')", {}),
+    )
+    migrate(url, "0001")
+    assert run(url, ("SELECT asset_id FROM assets", {})) == [("before",)]
+    assert run(url, ("SELECT job_id FROM jobs", {})) == [("job",)]
+    migrate(url, "head")
+    assert run(url, ("SELECT count(*) FROM sessions", {})) == [(0,)]
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        assert differences(connection) == []
+    engine.dispose()
+    migrate(url, "base")
+    migrate(url, "head")
