@@ -104,7 +104,7 @@ def import_model(
             to_onnx(source.file, network, converter)
         else:
             # A copy: what is examined is what will be served, whatever becomes of the user's file meanwhile.
-            confined.copy(source.file, network, MOST_BYTES)
+            confined.copy(source.file.resolve(), network, MOST_BYTES)
         tried = try_model(network, source.picture)
         head = Head(**{key: _frozen(value) for key, value in tried.result["head"].items()})
         labels = _labels(source.labels, head.labels, head.classes)
@@ -131,7 +131,7 @@ def to_onnx(weights: Path, target: Path, converter: Path | None = None) -> confi
     """
     python = converter or converter_python()
     with confined.scratch_folder() as scratch:
-        confined.copy(weights, scratch / "weights.pt", MOST_BYTES)
+        confined.copy(weights.resolve(), scratch / "weights.pt", MOST_BYTES)
         answer = confined.run(
             python,
             "kinemesh_models.importing.ultralytics_export:convert",
@@ -160,7 +160,7 @@ def try_model(network: Path, picture: Path | None) -> confined.Answer:
     with confined.scratch_folder() as scratch:
         confined.copy(network, scratch / "model.onnx", MOST_BYTES)
         if picture is not None:
-            confined.copy(picture, scratch / "picture", MOST_BYTES)
+            confined.copy(picture.resolve(), scratch / "picture", MOST_BYTES)
         return confined.run(
             Path(sys.executable),
             "kinemesh_models.importing.trial:examine",
