@@ -156,6 +156,7 @@ async def test_health_names_every_part(gateway: Any) -> None:
     await gateway.ingest_health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     try:
         answer = await gateway.http.get("/api/v1/health")
+        check(await gateway.http.get("/api/health"), 503, "PART_DOWN")
     finally:
         await gateway.ingest_health.set("", health_pb2.HealthCheckResponse.SERVING)
     assert (answer.status_code, answer.json()["status"]) == (503, "down")

@@ -10,9 +10,9 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from kinemesh.errors import DeadlineExceeded
+from kinemesh.errors import DeadlineExceeded, UnsupportedMedia
 from kinemesh_gateway.rest.middleware import RequestContext
-from kinemesh_gateway.rest.upload import Uploader
+from kinemesh_gateway.rest.upload import Expected, Uploader
 from kinemesh_gateway.settings import HttpSettings, UploadSettings
 
 SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "path": "/x", "headers": [(b"host", b"localhost")]}
@@ -30,6 +30,20 @@ async def test_a_client_that_falls_silent_is_let_go() -> None:
         async with uploader.receive(Request(scope, never)):
             pass
     assert refused.value.reason == "UPLOAD_STALLED"
+
+
+async def test_a_files_name_is_refused_before_the_file_has_come() -> None:
+    scope = {**SCOPE, "headers": [(b"content-type", b"multipart/form-data; boundary=b")]}
+    begun = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.exe"\r\n\r\nMZ'
+    sent: list[Message] = [{"type": "http.request", "body": begun, "more_body": True}]
+
+    async def stalls() -> Message:
+        return sent.pop() if sent else await never()
+
+    with pytest.raises(UnsupportedMedia) as refused:
+        async with Uploader(UploadSettings()).receive(Request(scope, stalls), Expected(suffixes=(".mp4",))):
+            pass
+    assert refused.value.reason == "UNSUPPORTED_CONTAINER"
 
 
 async def test_an_answer_that_breaks_off_does_not_end_as_if_it_were_whole() -> None:

@@ -56,6 +56,9 @@ async def process(gateway: Any, tmp_path: Path) -> AsyncIterator[tuple[asyncio.s
         "KINEMESH_S3__ACCESS_KEY": s3.access_key,
         "KINEMESH_S3__SECRET_KEY": s3.secret_key.get_secret_value(),
         "KINEMESH_UPLOADS__SPOOL_DIR": str(tmp_path),
+        "KINEMESH_PITSTOP__MODEL": "person_detector",
+        "KINEMESH_PITSTOP__THRESHOLD": "0.3",
+        "KINEMESH_PITSTOP__MAX_FILE_SIZE_MB": "1",
     }
     running = await start(environment)
     try:
@@ -103,6 +106,24 @@ async def test_videos_of_any_size_take_the_same_memory_in_and_out(gateway: Any, 
     assert info.size == len(HEAD) + size * MIB
     assert grown < 32 * MIB, f"grew by {grown / MIB:.0f} MiB"
     assert not await asyncio.to_thread(os.listdir, tmp_path)
+
+
+async def test_settings_are_what_a_pit_stop_job_gets(gateway: Any, process: Any) -> None:
+    _, url = process
+    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+
+        async def post(data: bytes, **fields: str) -> httpx.Response:
+            return await http.post("/api/pitstop/jobs", files={"file": ("a.mp4", data)}, data=fields)
+
+        plain = await post(HEAD)
+        asked = gateway.catalogue.jobs[plain.json()["job_id"]].parameters.pitstop
+        assert (asked.model, asked.threshold) == ("person_detector", 0.3)
+        own = await post(HEAD, threshold="0")
+        assert gateway.catalogue.jobs[own.json()["job_id"]].parameters.pitstop.threshold == 0
+        other = await post(HEAD, model="none")
+        assert (other.status_code, other.json()["error"]["reason"]) == (404, "MODEL_NOT_FOUND")
+        large = await post(HEAD + bytes(MIB))
+        assert (large.status_code, large.json()["error"]["metadata"]) == (400, {"limit_bytes": str(MIB)})
 
 
 async def test_it_ends_when_told_to(gateway: Any, process: Any) -> None:

@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from kinemesh.bus.events import job_event, publish_event
 from kinemesh.common.v1 import common_pb2
+from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.event.v1 import event_pb2
 from kinemesh.job.v1 import job_pb2
 from kinemesh_gateway.rest import watch
@@ -93,7 +94,33 @@ async def test_a_late_client_gets_everything_in_order(gateway: Any) -> None:
     person = messages[4]["payload"]["frames"][0]["persons"][0]
     assert person["box"] == {"x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0}
     assert len(person["landmarks"]) == 99
+    assert messages[4]["payload"]["frames"][0]["tracks"] == []
     assert messages[-1]["payload"] == {"state": "SUCCEEDED", "failure": None}
+
+
+async def test_boxes_that_are_followed_come_with_their_frames(gateway: Any) -> None:
+    job_id = await gateway.job()
+    track = tracking_pb2.TrackedObject(
+        track_id=7, box=common_pb2.Box(x1=1.234, y1=2, x2=3, y2=4), score=0.91, class_id=2, label="car"
+    )
+    ready = event_pb2.FramesReady(
+        camera="main",
+        frames=[event_pb2.FrameResult(frame_index=0, tracks=[track]), event_pb2.FrameResult(frame_index=1)],
+    )
+    await tell(gateway, job_id, {"frames": ready}, state("SUCCEEDED"))
+    messages, _, _ = await listen(gateway, job_id)
+    seen = {
+        "track_id": 7,
+        "box": {"x1": 1.23, "y1": 2.0, "x2": 3.0, "y2": 4.0},
+        "score": 0.91,
+        "class_id": 2,
+        "label": "car",
+        "interpolated": False,
+    }
+    assert messages[0]["payload"]["frames"] == [
+        {"frame_index": 0, "time_sec": 0.0, "persons": [], "tracks": [seen]},
+        {"frame_index": 1, "time_sec": 0.0, "persons": [], "tracks": []},
+    ]
 
 
 async def test_a_client_that_comes_back_goes_on_where_it_was(gateway: Any) -> None:

@@ -168,7 +168,7 @@ async def get_model(name: Name, call: CallerDep) -> Any:
     return to_json(found.model)
 
 
-@router.delete("/{name}", status_code=204, responses=documented(404, 409))
+@router.delete("/{name}", status_code=204, responses=documented(403, 404, 409))
 async def delete_model(name: Name, call: CallerDep, key: IdempotencyKey) -> None:
     """Stop serving a model that was imported or added, and delete it; refused while a job that is not over uses it."""
     request = model_pb2.DeleteModelRequest(model=name, request_id=key)
