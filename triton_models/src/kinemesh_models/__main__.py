@@ -1,4 +1,4 @@
-"""``python -m kinemesh_models build | serve | detectors | add | remove | clean | bundle | sample``; see ``--help``."""
+"""``python -m kinemesh_models build | serve | detectors | add | import | remove | clean | bundle | sample``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from kinemesh_models import adding, manifest, server
+from kinemesh_models import adding, importer, manifest, server
 from kinemesh_models.fetch import FetchError, fetch
 from kinemesh_models.repository import ACCELERATORS, build
 
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_detectors)
 
     adding.add_parsers(commands, files)
+    importer.add_parser(commands, files)
 
     command = commands.add_parser("clean", help="remove the shared memory of a server that was killed")
     command.add_argument("--shm-prefix", default="kinemesh_triton_")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ def add(name: str, repository: Path, accelerator: str, cache: Path, mirror: Path
     :raises RefusedError: ``MODEL_NOT_FOUND``, ``MODEL_EXISTS`` (another one of this name), ``DOWNLOAD_FAILED``, and
         those of the conversion for weights of PyTorch.
     """
+    # onnxruntime takes a second to import, and `build` and `serve` do not need it.
+    from kinemesh_models.detector_folder import added_network
+
     entries = manifest.load().detectors
     if name not in entries:
         message = f"The manifest has no such detector. It has: {', '.join(sorted(entries))}."
@@ -78,22 +82,30 @@ def add(name: str, repository: Path, accelerator: str, cache: Path, mirror: Path
     except FetchError as error:
         raise RefusedError("DOWNLOAD_FAILED", f"The weights cannot be had: {error}.", model=name) from error
     if entry.weights.filename.endswith(".onnx"):
-        return _add_onnx(entry, file, repository, accelerator)
-    raise RefusedError("CONVERTER_MISSING", "x", model=name)
+        return _write(entry, file, repository, accelerator)
+    # A conversion never gives the same bytes twice.
+    if (network := added_network(name, repository)) is not None:
+        return _write(entry, network, repository, accelerator)
+    from kinemesh_models.importer import to_onnx  # which asks this module how to refuse
+
+    with tempfile.TemporaryDirectory() as folder:
+        network = Path(folder) / "model.onnx"
+        to_onnx(file, network)
+        return _write(entry, network, repository, accelerator)
 
 
-def _add_onnx(entry: DetectorEntry, file: Path, repository: Path, accelerator: str) -> dict[str, object]:
-    # onnxruntime and OpenVINO take a second to import, and `build` and `serve` need neither.
-    from kinemesh_models.detector_folder import added_sha256, summary, write_detector
+def _write(entry: DetectorEntry, network: Path, repository: Path, accelerator: str) -> dict[str, object]:
+    from kinemesh_models.detector_folder import added_network, summary, write_detector
     from kinemesh_models.onnx_head import describe_onnx
 
-    head = describe_onnx(file)
+    head = describe_onnx(network)
     if entry.size is not None and head.dynamic:
         head = replace(head, height=entry.size, width=entry.size)
-    if added_sha256(entry.name, repository) != sha256_of(file):
+    present = added_network(entry.name, repository)
+    if present is None or sha256_of(present) != sha256_of(network):
         write_detector(
             entry.name,
-            file,
+            network,
             head,
             entry.labels,
             licence=entry.weights.licence,
@@ -103,4 +115,4 @@ def _add_onnx(entry: DetectorEntry, file: Path, repository: Path, accelerator: s
             accelerator=accelerator,
             out=repository,
         )
-    return summary(entry.name, file, head, entry.labels)
+    return summary(entry.name, network, head, entry.labels)

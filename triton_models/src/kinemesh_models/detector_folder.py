@@ -18,7 +18,7 @@ from kinemesh_models.heads import ROWS, Head
 from kinemesh_models.manifest import Tensor
 from kinemesh_models.onnx_network import ONNXRUNTIME, session
 from kinemesh_models.refusal import RefusedError
-from kinemesh_models.repository import ACCELERATORS, BUILT, Accelerator, config_text, quoted, tensor_block
+from kinemesh_models.repository import ACCELERATORS, BUILT, Accelerator, config_text, parameter, quoted, tensor_block
 
 _MARKER = "# Written by kinemesh_models add or import.\n"
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
@@ -35,11 +35,15 @@ def check_name(name: str) -> None:
 
     :raises RefusedError: ``INVALID_NAME``, or ``MODEL_EXISTS`` for a name of an embedded model.
     """
+    _check_spelling(name)
+    if any(name == model.name for models in manifest.load().sets.values() for model in models):
+        raise RefusedError("MODEL_EXISTS", "An embedded model has this name.", model=name)
+
+
+def _check_spelling(name: str) -> None:
     if not _NAME.fullmatch(name):
         message = "A model's name has 1 to 64 of a–z, 0–9, _ and -."
         raise RefusedError("INVALID_NAME", message, name=name[:100])
-    if any(name == model.name for models in manifest.load().sets.values() for model in models):
-        raise RefusedError("MODEL_EXISTS", "An embedded model has this name.", model=name)
 
 
 def write_detector(
@@ -111,7 +115,7 @@ def remove_detector(name: str, repository: Path) -> None:
 
     :raises RefusedError: ``INVALID_NAME``, ``MODEL_NOT_FOUND``.
     """
-    check_name(name)
+    _check_spelling(name)
     config = repository / name / "config.pbtxt"
     if not config.is_file() or config.read_text().startswith(BUILT):
         raise RefusedError("MODEL_NOT_FOUND", "There is no added or imported model of this name.", model=name)
@@ -122,10 +126,13 @@ def remove_detector(name: str, repository: Path) -> None:
                 folder.rename(Path(scratch) / folder.name)
 
 
-def added_sha256(name: str, repository: Path) -> str:
-    """What the weights of a detector in ``repository`` hash to; empty if there is none of this name."""
+def added_network(name: str, repository: Path) -> Path | None:
+    """The network of a detector of the manifest that lies in ``repository``; None if there is none of this name."""
+    config = repository / name / "config.pbtxt"
+    if not config.is_file() or parameter("source", "manifest") not in config.read_text():
+        return None
     files = [repository / folder / "1" / _WEIGHTS for folder in (name, name + _NETWORK)]
-    return next((sha256_of(file) for file in files if file.is_file()), "")
+    return next((file for file in files if file.is_file()), None)
 
 
 def summary(name: str, onnx_path: Path, head: Head, labels: Sequence[str]) -> dict[str, object]:

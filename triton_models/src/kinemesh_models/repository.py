@@ -102,7 +102,7 @@ def config_text(
     """
     blocks = [tensor_block("input", tensor) for tensor in inputs]
     blocks += [tensor_block("output", tensor) for tensor in outputs]
-    blocks += [f'parameters {{ key: "{key}" value {{ string_value: {quoted(v)} }} }}' for key, v in parameters.items()]
+    blocks += [parameter(key, value) for key, value in parameters.items()]
     return (
         f'{marker}name: {quoted(name)}\nbackend: "python"\nmax_batch_size: {max_batch}\n'
         + "\n".join(blocks)
@@ -133,6 +133,11 @@ def _facts(model: Model) -> dict[str, str]:
         facts["resizable"] = "true" if model.resizable else ""
         facts["preference"] = str(model.preference)
     return {**facts, **origin}
+
+
+def parameter(key: str, value: str) -> str:
+    """A parameter of ``config.pbtxt``."""
+    return f"parameters {{ key: {quoted(key)} value {{ string_value: {quoted(value)} }} }}"
 
 
 def tensor_block(kind: str, tensor: Tensor) -> str:
