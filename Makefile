@@ -17,6 +17,7 @@ ARGS ?=
 UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
 BIN := .venv/bin
 MODELS_PYTHON := triton_models/.venv/bin/python
+CONVERTER := triton_models/converter/.venv
 TYPED := libs services triton_models/src triton_models/tests tools bench tests
 # Processes share the cores: none may start as many threads as there are.
 CAPS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -39,6 +40,15 @@ setup: .venv/.synced triton_models/.venv/.synced ## install everything, at the l
 
 triton_models/.venv/.synced: .tools/uv-$(UV_VERSION) triton_models/uv.lock triton_models/pyproject.toml
 	$(UV) sync --locked --project triton_models
+	touch $@
+
+.PHONY: converter
+converter: $(CONVERTER)/.synced ## install what converts .pt weights (PyTorch, Ultralytics; 1.5 GB)
+
+$(CONVERTER)/.synced: triton_models/converter/requirements.txt
+	$(PYTHON) -m venv --clear $(CONVERTER)
+	$(CONVERTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	$(CONVERTER)/bin/python -c "import torch" || { echo "This is no build of PyTorch for the CPU: see triton_models/converter/README.md"; exit 1; }
 	touch $@
 
 .PHONY: models
@@ -101,5 +111,5 @@ bench-tracking: setup ## association on DATA=, laid out like MOT17, against BoTS
 
 .PHONY: clean
 clean: ## remove environments, models and caches; data in .kinemesh and out stay
-	rm -rf .venv .tools triton_models/.venv triton_models/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools triton_models/.venv $(CONVERTER) triton_models/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
