@@ -7,13 +7,14 @@ import mimetypes
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from kinemesh.errors import DeadlineExceeded, InvalidArgument
+from kinemesh.errors import DeadlineExceeded, InvalidArgument, KinemeshError
 from kinemesh_client import transfer, watching
 from kinemesh_client.answers import answer, unreachable
 from kinemesh_client.detections import ModelTest
@@ -59,11 +60,18 @@ class KinemeshClient:
         return dict(answer(response))
 
     async def upload(
-        self, path: Path, *, kind: str = "VIDEO", content_type: str = "", progress: Progress = transfer.nothing
+        self,
+        path: Path,
+        *,
+        kind: str = "VIDEO",
+        content_type: str = "",
+        keep_refused: bool = True,
+        progress: Progress = transfer.nothing,
     ) -> Asset:
         """Send a file straight to storage and have it checked.
 
         :param kind: VIDEO, IMAGE or WEIGHTS.
+        :param keep_refused: whether the asset of a file that was refused stays, REJECTED, to be looked at.
         :raises KinemeshError: also for what is wrong with the file, such as ``NOT_A_VIDEO``.
         """
         size = transfer.size_of(path)
@@ -75,7 +83,13 @@ class KinemeshClient:
         asset_id = created["asset"]["asset_id"]
         parts = await transfer.send(path, created["upload"], size, progress)
         confirm = f"/api/v1/assets/{asset_id}/confirm"
-        return Asset.of(await self._call("POST", confirm, json={"parts": parts}, timeout=_CONFIRM_S))
+        try:
+            return Asset.of(await self._call("POST", confirm, json={"parts": parts}, timeout=_CONFIRM_S))
+        except KinemeshError:
+            if not keep_refused:
+                with suppress(KinemeshError):
+                    await self.delete_asset(asset_id)
+            raise
 
     async def list_assets(self, limit: int = 20, page_token: str = "") -> Page[Asset]:
         """A page of your assets, newest first."""

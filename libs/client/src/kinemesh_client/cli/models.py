@@ -13,7 +13,7 @@ from kinemesh.errors import FailedPrecondition
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
 from kinemesh_client.cli.output import err, print_json, print_table
-from kinemesh_client.cli.parameters import Labels, Threshold, existing
+from kinemesh_client.cli.parameters import Labels, LabelsFile, Threshold, existing, labels_of
 from kinemesh_client.cli.progress import bars
 from kinemesh_client.cli.running import run
 from kinemesh_client.cli.weights import Weights, accepted, bring
@@ -54,7 +54,7 @@ def list_(
         print_json({"models": [dict(model.raw) for model in found], "total": total})
         return
     rows = (
-        (m.name + (" *" if m.is_default else ""), m.task, m.state, m.source, _labels(m), m.license, m.description)
+        (m.name + (" *" if m.is_default else ""), m.task, m.state, m.source, _labels(m), m.license, _described(m))
         for m in found
     )
     print_table(("model", "task", "state", "source", "labels", "license", "description"), rows)
@@ -83,6 +83,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="Weights of yours: .onnx, or .pt, which is converted.")],
     name: Annotated[str, typer.Option(help="Name to serve it under: lower-case letters, digits, - and _.")],
     label: Labels = None,
+    labels: LabelsFile = None,
     licence: Annotated[str, typer.Option("--licence", "--license", help="Licence of the weights.")] = "",
     picture: Annotated[
         Path | None, typer.Option(help="A picture on which it must find something, instead of a built-in one.")
@@ -94,7 +95,7 @@ def import_(
     """Convert, check and serve weights of yours. Exits with 2 and the reason if they are refused."""
     if picture is not None:
         existing(picture, "--picture")
-    weights = Weights(existing(file, "FILE"), label or (), licence, picture)
+    weights = Weights(existing(file, "FILE"), labels_of(label, labels), licence, picture)
 
     async def act() -> Model:
         async with reached(url, data_dir) as client:
@@ -187,6 +188,10 @@ def _labels(model: Model) -> str:
     names = ", ".join(model.labels[:_SHOWN_LABELS])
     more = len(model.labels) - _SHOWN_LABELS
     return names + (f" +{more}" if more > 0 else "")
+
+
+def _described(model: Model) -> str:
+    return model.description if model.failure is None else f"{model.failure.message} ({model.failure.reason})"
 
 
 def _print_served(model: Model, as_json: bool) -> None:

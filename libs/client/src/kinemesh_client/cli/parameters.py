@@ -22,6 +22,7 @@ WeightsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Weights 
 Labels = Annotated[
     list[str] | None, typer.Option("--label", help="Classes by id, for weights that do not name them; to be repeated.")
 ]
+LabelsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="The same from a text file, one per line.")]
 Colors = Annotated[list[str] | None, typer.Option("--color", help="Colours in turn, as #RRGGBB; may be repeated.")]
 LineThickness = Annotated[int | None, typer.Option(min=1, max=32, help="Pixels at 720 lines.")]
 Trail = Annotated[float | None, typer.Option(min=0, max=10, help="Seconds of motion that trails show.")]
@@ -93,6 +94,22 @@ def _zone(text: str) -> dict[str, Any]:
             param_hint="--zone",
         )
     return {"name": name.strip(), "polygon": polygon}
+
+
+def labels_of(labels: Sequence[str] | None, file: Path | None) -> tuple[str, ...]:
+    """Names of classes, by class id.
+
+    :raises typer.BadParameter: the file cannot be read, or they are given twice.
+    """
+    if file is None:
+        return tuple(labels or ())
+    if labels:
+        raise typer.BadParameter("Either --label or --labels, not both.", param_hint="--labels")
+    try:
+        text = existing(file, "--labels").read_text()
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{file} is no text.", param_hint="--labels") from None
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def existing(path: Path, hint: str) -> Path:

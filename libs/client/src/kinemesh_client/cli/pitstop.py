@@ -13,6 +13,7 @@ from kinemesh_client.cli.parameters import (
     Colors,
     HideLabels,
     Labels,
+    LabelsFile,
     LineThickness,
     SideBySide,
     Threshold,
@@ -20,6 +21,7 @@ from kinemesh_client.cli.parameters import (
     WeightsFile,
     Zones,
     existing,
+    labels_of,
     style_of,
     zones_of,
 )
@@ -37,6 +39,7 @@ def pitstop(
     weights: WeightsFile = None,
     model: Annotated[str, typer.Option(help="A model of the mesh, instead of weights.")] = "",
     label: Labels = None,
+    labels: LabelsFile = None,
     threshold: Threshold = 0.5,
     zone: Zones = None,
     data: Annotated[
@@ -59,7 +62,7 @@ def pitstop(
     """
     if (weights is None) == (not model):
         raise typer.BadParameter("Either --weights or --model is needed, not both.", param_hint="--weights")
-    own = None if weights is None else Weights(existing(weights, "--weights"), label or ())
+    own = None if weights is None else Weights(existing(weights, "--weights"), labels_of(label, labels))
     _check_target(existing(source, "INPUT"), target, force)
     parameters = given(
         model=model or None,

@@ -75,7 +75,9 @@ async def process(client: KinemeshClient, request: Request) -> Outcome:
     job: Job | None = None
     with bars() as progress:
         upload = progress.add_task("upload", total=request.video.stat().st_size)
-        asset = await client.upload(request.video, progress=lambda count: progress.advance(upload, count))
+        asset = await client.upload(
+            request.video, keep_refused=request.keep, progress=lambda count: progress.advance(upload, count)
+        )
         try:
             job = await client.create_job(request.pipeline, asset.asset_id, request.parameters)
             job, stages = await follow_or_cancel(client, job, progress)
@@ -174,14 +176,14 @@ async def client_or_temporary(url: str, data_dir: Path, models: str) -> AsyncIte
             yield client, True
         return
     err.print("No mesh runs here: starting one for this job.")
-    async with temporary_client(models) as client:
+    async with temporary_client(models, data_dir) as client:
         yield client, False
 
 
 @asynccontextmanager
-async def temporary_client(models: str) -> AsyncIterator[KinemeshClient]:
-    """A client of a mesh that lives as long as this block."""
-    async with local.temporary_mesh(models) as mesh:
+async def temporary_client(models: str, brought: Path | None = None) -> AsyncIterator[KinemeshClient]:
+    """A client of a mesh that lives as long as this block, with the models that lie in the folder ``brought``."""
+    async with local.temporary_mesh(models, brought) as mesh:
         await start_shown(mesh, err)
         async with KinemeshClient(mesh.http_url) as client:
             yield client

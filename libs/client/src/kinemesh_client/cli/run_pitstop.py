@@ -14,6 +14,7 @@ from kinemesh_client.cli.parameters import (
     Colors,
     HideLabels,
     Labels,
+    LabelsFile,
     LineThickness,
     OutDir,
     SideBySide,
@@ -23,6 +24,7 @@ from kinemesh_client.cli.parameters import (
     WeightsFile,
     Zones,
     existing,
+    labels_of,
     style_of,
     zones_of,
 )
@@ -36,6 +38,7 @@ def pitstop(
     model: Annotated[str, typer.Option(help="Detector; with --weights, the name under which they stay.")] = "",
     weights: WeightsFile = None,
     label: Labels = None,
+    labels: LabelsFile = None,
     threshold: Threshold = 0.5,
     zone: Zones = None,
     series: Annotated[str, typer.Option(help="Championship.")] = "",
@@ -70,7 +73,7 @@ def pitstop(
         style=style_of(color, line_thickness, trail, side_by_side, hide_labels),
     )
     request = Request("pitstop", existing(video, "VIDEO"), parameters, into(out_dir))
-    own = None if weights is None else Weights(existing(weights, "--weights"), label or ())
+    own = None if weights is None else Weights(existing(weights, "--weights"), labels_of(label, labels))
     report(run(run_pitstop(request, own, url, data_dir, models)), as_json=as_json)
 
 

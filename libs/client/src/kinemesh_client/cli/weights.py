@@ -48,11 +48,14 @@ async def bring(client: KinemeshClient, weights: Weights, name: str, *, lasting:
         upload = progress.add_task("weights", total=weights.path.stat().st_size)
         try:
             asset = await client.upload(
-                weights.path, kind="WEIGHTS", progress=lambda count: progress.advance(upload, count)
+                weights.path,
+                kind="WEIGHTS",
+                keep_refused=False,
+                progress=lambda count: progress.advance(upload, count),
             )
             uploaded.append(asset)
             if weights.picture is not None:
-                uploaded.append(await client.upload(weights.picture, kind="IMAGE"))
+                uploaded.append(await client.upload(weights.picture, kind="IMAGE", keep_refused=False))
             check_image = uploaded[1].asset_id if len(uploaded) > 1 else ""
             work = progress.add_task("import", total=None)
             await client.import_model(
