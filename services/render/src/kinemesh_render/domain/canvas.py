@@ -66,10 +66,10 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stamp:
-    """A small picture for canvases of one colour space, and how much of what is below each of its pixels covers.
+    """A small picture for canvases of one colour space, and how much of what is below shows through its pixels.
 
-    :ivar layers: for each layer of the canvas, values and coverage: uint16 [rows, columns, channels] and 0 to 256 in
-        uint16 [rows, columns, 1].
+    :ivar layers: for each layer of the canvas, what it adds in 256ths, uint16 [rows, columns, channels], and how many
+        256ths it leaves, uint16 [rows, columns, 1].
     """
 
     width: int
@@ -104,8 +104,8 @@ def scaled(canvas: Canvas, part: Rectangle, width: int, height: int) -> Image:
 
 def fixed(points: NDArray[np.float32]) -> NDArray[np.int32]:
     """Positions as OpenCV's fixed-point numbers. Those that are far away or not finite are clipped."""
-    finite = np.nan_to_num(points, nan=-_FAR, posinf=_FAR, neginf=-_FAR)
-    return np.rint(np.clip(finite, -_FAR, _FAR) * _UNIT).astype(np.int32)
+    finite = np.fmin(np.fmax(points, -_FAR), _FAR)  # these two prefer a number to NaN
+    return np.asarray(np.rint(finite * _UNIT), np.int32)
 
 
 def strokes(canvas: Canvas, lines: NDArray[np.int32], color: Color, thickness: float, *, closed: bool = False) -> None:
@@ -161,8 +161,9 @@ def stamp_of(matrix: ColorMatrix | None, picture: Image, cover: Image) -> Stamp:
     for step, _, channels in _RGB if matrix is None else _NV12:
         size = (width // step, height // step)
         here = cv2.resize(values[:, :, channels], size, interpolation=cv2.INTER_AREA)
-        over = cv2.resize(cover, size, interpolation=cv2.INTER_AREA).astype(np.uint16)
-        layers.append((np.atleast_3d(here).astype(np.uint16), np.atleast_3d(over + (over > 127))))
+        over = np.atleast_3d(cv2.resize(cover, size, interpolation=cv2.INTER_AREA)).astype(np.uint16)
+        over += over > 127
+        layers.append((np.atleast_3d(here).astype(np.uint16) * over, 256 - over))
     return Stamp(width, height, tuple(layers))
 
 
@@ -172,12 +173,12 @@ def paste(canvas: Canvas, stamp: Stamp, left: float, top: float) -> None:
         return
     x = int(np.clip(left, 0, canvas.width - stamp.width))
     y = int(np.clip(top, 0, canvas.height - stamp.height))
-    for layer, (values, cover) in zip(canvas.layers, stamp.layers, strict=True):
-        rows, columns = cover.shape[:2]
+    for layer, (added, left_over) in zip(canvas.layers, stamp.layers, strict=True):
+        rows, columns = left_over.shape[:2]
         region = np.atleast_3d(layer.pixels)[
             y // layer.step : y // layer.step + rows, x // layer.step : x // layer.step + columns
         ]
-        region[:] = (values * cover + region * (256 - cover)) >> 8
+        region[:] = (added + region * left_over) >> 8
 
 
 @lru_cache(maxsize=1024)

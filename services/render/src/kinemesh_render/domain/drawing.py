@@ -169,7 +169,7 @@ def _thinned(trail: Trail) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def _draw_thing(canvas: Canvas, thing: Thing, style: Style, pen: Pen) -> None:
     size = np.array((canvas.width, canvas.height), np.float32)
-    low, high = np.clip(np.nan_to_num(thing.box).reshape(2, 2), -_BEYOND, size + _BEYOND)
+    low, high = np.fmin(np.fmax(thing.box.reshape(2, 2), -_BEYOND), size + _BEYOND)
     corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])], np.float32)
     thickness = _whole(pen.line * (0.5 if thing.guessed else 0.75))
     if thing.guessed:
@@ -193,7 +193,7 @@ def _dashes(corners: NDArray[np.float32], period: float) -> NDArray[np.float32]:
 
 def _label_thing(canvas: Canvas, thing: Thing, style: Style) -> None:
     if thing.caption:
-        x, y = np.nan_to_num(thing.box[:2]).tolist()
+        x, y = thing.box[:2].tolist()
         _plates(canvas, x, y, thing.caption, thing.detail, style.color(thing.identity))
 
 
@@ -211,8 +211,7 @@ def _draw_area(canvas: Canvas, area: Area, pen: Pen) -> None:
 def _label_area(canvas: Canvas, area: Area) -> None:
     """At the lower left corner, where what stands in the area hides it least."""
     if area.name and len(area.corners) >= 3:
-        corners = np.nan_to_num(area.corners)
-        x, y = corners[np.argmin(corners[:, 0] - corners[:, 1])].tolist()
+        x, y = area.corners[np.argmin(area.corners[:, 0] - area.corners[:, 1])].tolist()
         _plates(canvas, x, y, area.name, area.detail, _area_color(area))
 
 

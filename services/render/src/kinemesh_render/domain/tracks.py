@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh.results.tracks import TrackRows
 from kinemesh_render.domain.scene import LONGEST_GAP_SEC, Area, Scene, Thing, Trail
+
+if TYPE_CHECKING:
+    from kinemesh.results.tracks import TrackRows  # whose module also knows how rows are stored
 
 MOST_LABEL: Final = 40
 """Longer names are cut, so that captions fit beside what they name."""
