@@ -111,7 +111,10 @@ async def test_the_video_comes_in_ranges(gateway: Any) -> None:
 
 async def test_metadata_may_come_as_a_blob_and_hold_more(gateway: Any) -> None:
     metadata = json.dumps({**NAMED, "cameraOperator": "Ann"})
-    files = {"metadata": ("blob", metadata, "application/json"), "video": ("a.webm", VIDEO, "video/webm")}
+    files = {
+        "metadata": ("blob", metadata, "application/json; charset=utf-8"),
+        "video": ("a.webm", VIDEO, "video/webm"),
+    }
     answer = await gateway.http.post("/sessions/import", files=files)
     assert answer.status_code == 202, answer.text
     session = (await gateway.http.get(f"/sessions/{answer.json()['sessionId']}")).json()

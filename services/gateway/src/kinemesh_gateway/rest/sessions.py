@@ -30,7 +30,7 @@ _RESULT = "instructor_tracking.json"
 _VIDEO = Expected(field="video")
 _ACTIVE = (job_pb2.JOB_STATE_QUEUED, job_pb2.JOB_STATE_RUNNING)
 _ENDED = (job_pb2.JOB_STATE_SUCCEEDED, job_pb2.JOB_STATE_FAILED, job_pb2.JOB_STATE_CANCELLED)
-_MOST_PAGES = 10
+_MOST_PAGES = 5
 
 
 class _Camel(BaseModel):
@@ -70,7 +70,7 @@ class InstructorJob(_Camel):
     """A job over a session."""
 
     job_id: str
-    session_id: str | None
+    session_id: str | None = Field(description="null when a later job has taken its place")
     status: Literal["queued", "running", "completed", "failed", "cancelled"]
     stage: str | None
     progress: float = Field(description="0 to 1")
@@ -279,11 +279,11 @@ def _session(call: Caller, request: Request, session: session_pb2.Session) -> di
 
 
 async def _jobs(call: Caller, found: Sequence[job_pb2.Job]) -> list[dict[str, Any]]:
-    sessions = await _sessions_of(call, {job.inputs[0].asset_id for job in found})
+    sessions = await _sessions_of(call, {job.job_id for job in found})
     return [
         {
             "job_id": job.job_id,
-            "session_id": sessions.get(job.inputs[0].asset_id),
+            "session_id": sessions.get(job.job_id),
             "status": STATES[state_name(job)],
             "stage": job.stage or None,
             "progress": job.progress,
@@ -295,15 +295,16 @@ async def _jobs(call: Caller, found: Sequence[job_pb2.Job]) -> list[dict[str, An
     ]
 
 
-async def _sessions_of(call: Caller, asset_ids: set[str]) -> dict[str, str]:
-    """Asset → session. Jobs do not know theirs, and jobs that are asked for are mostly of the newest sessions."""
+async def _sessions_of(call: Caller, job_ids: set[str]) -> dict[str, str]:
+    """Job → session. Jobs do not know theirs; those that are asked for are mostly of the newest sessions."""
     sessions: dict[str, str] = {}
     token = ""
     for _ in range(_MOST_PAGES):
-        if asset_ids <= sessions.keys():
+        if job_ids <= sessions.keys():
             break
         found = await resources.page_of(call, 100, 0, token)
-        sessions.update((session.asset_id, session.session_id) for session in found.sessions)
+        for session in found.sessions:
+            sessions |= dict.fromkeys((session.job_id, session.result_job_id), session.session_id)
         token = found.next_page_token
         if not token:
             break

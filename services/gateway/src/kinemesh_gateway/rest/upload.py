@@ -253,7 +253,8 @@ class _Parts:
         kind = self._headers.get(b"content-type", b"application/octet-stream").decode("ascii", "replace")
         wanted = self._expected
         # Browsers send a Blob, such as one of JSON, as a file.
-        self._is_file = filename is not None and (self._field == wanted.field or kind not in _FIELD_TYPES)
+        is_field = kind.partition(";")[0].strip().lower() in _FIELD_TYPES
+        self._is_file = filename is not None and (self._field == wanted.field or not is_field)
         if filename is None or not self._is_file:
             return
         if self._field != wanted.field or self.form.filename:
