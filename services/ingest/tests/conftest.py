@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -135,8 +134,9 @@ async def model_server(supervisor: Supervisor, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("models")
     repository = folder / "repository"
     program = Path(__file__).with_name("models_program.py")
-    added = [sys.executable, program, "add", "person_detector", f"--repository={repository}", "--json"]
-    await asyncio.to_thread(subprocess.run, added, check=True, timeout=60, env={"KINEMESH_TEST_SOURCE": "embedded"})
+    added = [sys.executable, str(program), "add", "person_detector", f"--repository={repository}", "--json"]
+    adding = await asyncio.create_subprocess_exec(*added, env={"KINEMESH_TEST_SOURCE": "embedded"})
+    assert await adding.wait() == 0
     ports = free_ports(triton.PORTS)
     served = triton.TritonModels(triton_python(), repository)
     await supervisor.start([triton.triton_spec(served, folder / "run", folder / "log", ports, name="triton-ingest")])

@@ -46,7 +46,7 @@ def run(url: str, *statements: tuple[str, dict[str, Any]]) -> list[Any]:
 
 
 def differences(connection: Connection) -> list[Any]:
-    return compare_metadata(MigrationContext.configure(connection), metadata)
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
 def test_data_survives_up_and_down(url: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +18,13 @@ import structlog
 
 from kinemesh import errors
 
+# The program must not go on when we are killed: whoever takes its work up again would meet what it writes. Linux ends
+# it with us (PR_SET_PDEATHSIG, prctl(2)). Not between fork and exec: gRPC's threads do not survive a fork in earnest.
+_WITH_US: Final = (
+    "import ctypes, os, signal, sys; parent, *argv = sys.argv[1:]; "
+    "sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
+    "os.getppid() == int(parent) or sys.exit(1); os.execv(argv[0], argv)"
+)
 _KEPT_BYTES: Final = 64 * 1024
 _REMOVE_S: Final = 60.0
 _KINDS: Final[Mapping[str, type[errors.KinemeshError]]] = {
@@ -77,21 +85,17 @@ class Program:
             await self._run(_REMOVE_S, "remove", name)
 
     async def _run(self, timeout_s: float, *arguments: str) -> dict[str, Any]:
-        try:
-            child = await asyncio.create_subprocess_exec(
-                str(self.python),
-                *("-m", "kinemesh_models", *arguments),
-                *(f"--repository={self.repository}", "--json"),
-                stdin=DEVNULL,
-                stdout=PIPE,
-                stderr=PIPE,
-                env=dict(self.environment),
-                # A group of its own, so that what it starts ends with it.
-                start_new_session=True,
-            )
-        except OSError as error:
-            _log.exception("the program of the models cannot be run")
-            raise errors.Internal("IMPORT_FAILED", "The program that prepares models cannot be run.") from error
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", "-c", _WITH_US, str(os.getpid())),
+            *(str(self.python), "-m", "kinemesh_models", *arguments),
+            *(f"--repository={self.repository}", "--json"),
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=dict(self.environment),
+            # A group of its own, so that what it starts ends with it.
+            start_new_session=True,
+        )
         assert child.stdout is not None
         assert child.stderr is not None
         try:
