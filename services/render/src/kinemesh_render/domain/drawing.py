@@ -6,6 +6,7 @@ cost more than decoding them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -34,6 +35,11 @@ _OUTLINE: Final[Color] = (24, 26, 32)
 _SURE: Final = 0.6
 _LIGHTEN_LEFT: Final = 0.55
 _LABEL_LINES: Final = 20
+_LEAST_LINES: Final = 11
+_CAPTION_SHARES: Final = ((0.2, 1.0), (0.14, 0.8), (0.0, 0.65))
+"""Small things are often many. In few steps, so that a caption does not tremble with its box: the side of a square as
+large as the box, in heights of the picture, and the size of the caption."""
+
 _TRAIL_STEPS: Final = 24
 _SMOOTHINGS: Final = 2
 _OCCUPIED: Final[Color] = (255, 190, 40)
@@ -193,8 +199,11 @@ def _dashes(corners: NDArray[np.float32], period: float) -> NDArray[np.float32]:
 
 def _label_thing(canvas: Canvas, thing: Thing, style: Style) -> None:
     if thing.caption:
-        x, y = thing.box[:2].tolist()
-        _plates(canvas, x, y, thing.caption, thing.detail, style.color(thing.identity))
+        x1, y1, x2, y2 = thing.box.tolist()
+        side = math.sqrt(max(0.0, (x2 - x1) * (y2 - y1))) / canvas.height
+        share = next((share for least, share in _CAPTION_SHARES if side >= least), 1.0)
+        lines = _caption_lines(canvas, share)
+        _plates(canvas, x1, y1, thing.caption, thing.detail, style.color(thing.identity), lines)
 
 
 def _draw_area(canvas: Canvas, area: Area, pen: Pen) -> None:
@@ -212,7 +221,7 @@ def _label_area(canvas: Canvas, area: Area) -> None:
     """At the lower left corner, where what stands in the area hides it least."""
     if area.name and len(area.corners) >= 3:
         x, y = area.corners[np.argmin(area.corners[:, 0] - area.corners[:, 1])].tolist()
-        _plates(canvas, x, y, area.name, area.detail, _area_color(area))
+        _plates(canvas, x, y, area.name, area.detail, _area_color(area), _caption_lines(canvas))
 
 
 def _area_color(area: Area) -> Color:
@@ -241,13 +250,12 @@ def _whole(thickness: float) -> int:
     return max(1, round(thickness))
 
 
-def _caption_lines(canvas: Canvas) -> int:
-    return max(11, round(_LABEL_LINES * canvas.height / REFERENCE_LINES))
+def _caption_lines(canvas: Canvas, share: float = 1.0) -> int:
+    return max(_LEAST_LINES, round(_LABEL_LINES * share * canvas.height / REFERENCE_LINES))
 
 
-def _plates(canvas: Canvas, x: float, y: float, text: str, detail: str, color: Color) -> None:
+def _plates(canvas: Canvas, x: float, y: float, text: str, detail: str, color: Color, lines: int) -> None:
     """A caption whose lower left corner is at a position, and what changes beside it on a plate of its own."""
-    lines = _caption_lines(canvas)
     plates = [_caption(text, color, ink_on(color), lines, canvas.matrix, "left" if detail else "both")]
     if detail:
         plates.append(_caption(detail, _OUTLINE, mix(color, _WHITE, 0.35), lines, canvas.matrix, "right"))
