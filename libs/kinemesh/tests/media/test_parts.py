@@ -13,7 +13,7 @@ import pytest
 
 from kinemesh import media
 from kinemesh.errors import InvalidArgument
-from kinemesh.media.synthetic import numbered_image, read_number
+from kinemesh.media.synthetic import numbered_image, read_number, write_clip
 from kinemesh.nv12 import ColorMatrix
 
 MILLISECOND = 0.001
@@ -85,6 +85,23 @@ def test_joined_parts_are_the_video(clip: Path, tmp_path: Path, length: int) -> 
     _assert_same_video_and_sound(clip, index, out, count)
     shown = [read_number(frame.image) for frame in media.decode(out, media.build_index(out))]
     assert shown == [read_number(frame.image) for frame in media.decode(clip, index)]
+
+
+@pytest.mark.parametrize(
+    "name", ["mp2.avi", "adpcm_ms.avi", "adpcm_ima_wav.avi", "libmp3lame.avi", "ac3.mkv", "flac.mkv", "pcm_alaw.mov"]
+)
+def test_sound_that_browsers_do_not_play_is_kept_as_aac(tmp_path: Path, name: str) -> None:
+    source, out = tmp_path / name, tmp_path / "out.mp4"
+    write_clip(source, pts=range(40), time_base=Fraction(1, 30), codec="mpeg4", audio=source.stem)
+    index = media.build_index(source)
+    _join(source, index, out, 40)
+    with av.open(os.fspath(out)) as container:
+        assert container.streams.audio[0].codec_context.name in ("aac", "mp3float")
+    (start, wave), (start_before, wave_before) = _sound(out), _sound(source)
+    assert start == pytest.approx(start_before, abs=0.03)
+    assert abs(len(wave) - len(wave_before)) <= 4096
+    loud, before = (float(np.sqrt(np.square(w, dtype=float).mean())) for w in (wave, wave_before))
+    assert loud == pytest.approx(before, rel=0.1)
 
 
 @pytest.mark.data

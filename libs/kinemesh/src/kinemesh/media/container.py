@@ -30,6 +30,7 @@ VIDEO_DECODERS = {
 }
 AUDIO_DECODERS = {
     *("aac", "mp3", "mp3float", "opus", "libopus", "vorbis", "ac3", "eac3", "flac", "alac", "amrnb", "amrwb"),
+    *("mp2", "mp2float", "adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt"),  # old cameras
     *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_mulaw", "pcm_alaw"),
 }
 _DEMUXERS = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
