@@ -90,10 +90,10 @@ def draw_scene(canvas: Canvas, scene: Scene, style: Style) -> None:
     for thing in things:
         _draw_thing(canvas, thing, style, pen)
     if style.labels:
-        for area in scene.areas:
-            _label_area(canvas, area)
         for thing in things:
             _label_thing(canvas, thing, style)
+        for area in scene.areas:
+            _label_area(canvas, area)
         for body in scene.bodies:
             _label_body(canvas, body, style)
 
