@@ -209,11 +209,15 @@ async def test_work_in_flight_is_answered_in_order_and_bounded(most: int) -> Non
 
 async def test_a_failure_in_flight_ends_what_else_is_worked_on() -> None:
     ended = []
+    busy = asyncio.Event()
 
     async def work(number: int) -> int:
         if number == 0:
+            await busy.wait()
             raise OSError("the model is gone")
         try:
+            if number == 2:
+                busy.set()
             await asyncio.Event().wait()
         finally:
             ended.append(number)
@@ -223,3 +227,50 @@ async def test_a_failure_in_flight_ends_what_else_is_worked_on() -> None:
         async for _ in in_flight(numbers(3), work, 3):
             pass
     assert sorted(ended) == [1, 2]
+
+
+async def test_work_in_flight_is_given_out_though_nothing_more_comes() -> None:
+    asked = asyncio.Event()
+
+    async def talking() -> AsyncGenerator[int, None]:
+        yield 1
+        await asked.wait()
+        yield 2
+
+    answers = in_flight(talking(), squared, 3)
+    assert await anext(answers) == 1
+    asked.set()
+    assert await anext(answers) == 4
+    await answers.aclose()
+
+
+async def test_what_came_before_a_failure_of_the_source_is_given_out() -> None:
+    async def failing() -> AsyncGenerator[int, None]:
+        yield 1
+        yield 2
+        raise OSError("the file is broken")
+
+    answers = in_flight(failing(), squared, 3)
+    assert [await anext(answers), await anext(answers)] == [1, 4]
+    with pytest.raises(OSError, match="broken"):
+        await anext(answers)
+
+
+async def test_leaving_work_in_flight_closes_a_source_that_waits() -> None:
+    closed = asyncio.Event()
+
+    async def waiting() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async with aclosing(in_flight(waiting(), squared, 2)) as answers:
+        assert await anext(answers) == 1
+    assert closed.is_set()
+
+
+async def squared(number: int) -> int:
+    await asyncio.sleep(0)
+    return number * number

@@ -65,20 +65,36 @@ async def ahead(source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
 async def in_flight(
     source: AsyncGenerator[T, None], work: Callable[[T], Coroutine[Any, Any, R]], most: int
 ) -> AsyncGenerator[R, None]:
-    """What ``work`` makes of each item, in their order; up to ``most`` are worked on at once. Closes ``source``."""
+    """What ``work`` makes of each item, in their order, each as soon as it is there. Closes ``source``.
+
+    Up to ``most`` items are taken and worked on at once. If ``source`` fails, what came before is still given out.
+    """
     async with aclosing(source):
         running: deque[asyncio.Future[R]] = deque()
+        coming: asyncio.Future[tuple[T] | None] | None = None
+        more = True
         try:
-            async for item in source:
-                running.append(asyncio.ensure_future(work(item)))
-                if len(running) == most:
+            while more or running:
+                if more and coming is None and len(running) < most:
+                    coming = asyncio.ensure_future(_next(source))
+                waiting: list[asyncio.Future[Any]] = list(running)[:1]
+                if more and coming is not None:
+                    waiting.append(coming)
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if more and coming is not None and coming.done():
+                    more = coming.exception() is None and coming.result() is not None
+                    if more and (item := coming.result()) is not None:
+                        running.append(asyncio.ensure_future(work(item[0])))
+                        coming = None
+                if running and running[0].done():
                     yield await running.popleft()
-            while running:
-                yield await running.popleft()
+            if coming is not None:
+                await coming  # raises what ended the source
         finally:
-            for one in running:
+            left: list[asyncio.Future[Any]] = [*running] if coming is None else [*running, coming]
+            for one in left:
                 one.cancel()
-            for one in running:
+            for one in left:
                 await _ended(one)
 
 
