@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import cv2
+
 from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
 from kinemesh.detect_track.v1.detect_track_pb2_grpc import add_DetectTrackServiceServicer_to_server
@@ -13,30 +15,41 @@ from kinemesh.inference.client import TritonClient
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage.store import ObjectStore
 from kinemesh.telemetry.tracing import trace_headers
+from kinemesh_detect_track.models import Detectors
+from kinemesh_detect_track.rehearsal import rehearse
 from kinemesh_detect_track.rpc import DetectTrackRpc
 from kinemesh_detect_track.settings import DetectTrackSettings
-from kinemesh_detect_track.worker import STAGES
+from kinemesh_detect_track.worker import Worker
 
 
 @asynccontextmanager
 async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
     """Build everything that the detection and tracking service is made of."""
+    cv2.setNumThreads(1)
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings.nats, "detect_track"))
         store = await stack.enter_async_context(ObjectStore(settings.s3))
         triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
+        detectors = Detectors(triton, settings.detection.known_s)
+        worker = Worker(store, detectors, settings.detection)
+        stages = (
+            ("detect", worker.detect, settings.slots.detect),
+            ("track", worker.track, settings.slots.track),
+            ("refine", worker.refine, settings.slots.refine),
+        )
 
         async def work_on_stages(stop: asyncio.Event) -> None:
-            await work(bus, STAGES, stop, drain_s=settings.drain_s)
+            await work(bus, stages, stop, drain_s=settings.drain_s)
 
         yield Service(
             servicers=(
                 Servicer(
                     "kinemesh.detect_track.v1.DetectTrackService",
                     add_DetectTrackServiceServicer_to_server,
-                    DetectTrackRpc(),  # type: ignore[abstract]
+                    DetectTrackRpc(detectors, settings.detection),  # type: ignore[abstract]
                 ),
             ),
             loops=(work_on_stages,),
-            dependencies={"nats": bus.ready, "s3": store.ready, "triton": triton.ready},
+            dependencies={"nats": bus.ready, "s3": store.ready, "triton": detectors.ready},
+            rehearse=rehearse,
         )

@@ -1,9 +1,134 @@
-"""DetectTrackService. What has no body here answers UNIMPLEMENTED with a reason."""
+"""DetectTrackService: pictures and live streams in, objects out. What has no body here answers UNIMPLEMENTED."""
 
 from __future__ import annotations
 
-from kinemesh.detect_track.v1 import detect_track_pb2_grpc
+import math
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kinemesh.common.v1 import common_pb2
+from kinemesh.detect_track.v1 import detect_track_pb2, detect_track_pb2_grpc
+from kinemesh.errors import InvalidArgument
+from kinemesh.inference.detector import Boxes
+from kinemesh.media.picture import decode_picture
+from kinemesh.nv12 import Image
+from kinemesh.pipelining import in_flight, in_thread
+from kinemesh_detect_track.domain.state import fresh_state
+from kinemesh_detect_track.domain.tracker import Detections, frames_between, step
+from kinemesh_detect_track.messages import (
+    classes_of,
+    detections,
+    most_of,
+    parameters_of,
+    threshold_of,
+    tracked_objects,
+)
+from kinemesh_detect_track.models import Detectors
+from kinemesh_detect_track.settings import DetectionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A frame of a stream, and what is in it."""
+
+    index: int
+    time_sec: float
+    width: int
+    height: int
+    boxes: Boxes
 
 
 class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
     """Detects and tracks."""
+
+    def __init__(self, detectors: Detectors, detection: DetectionSettings) -> None:
+        self._detectors = detectors
+        self._detection = detection
+
+    async def Detect(  # noqa: N802 - the name in the proto
+        self, request: detect_track_pb2.DetectRequest, _context: Any
+    ) -> detect_track_pb2.DetectResponse:
+        options = request.options
+        threshold, most = threshold_of(options, "options"), most_of(options, "options")
+        model = await self._detectors.named(options.model)
+        classes = classes_of(options.labels, model, "options")
+        image = await self._decode(request.frame)
+        boxes = await self._detectors.look(model, image)
+        kept = np.flatnonzero((boxes.scores >= threshold) & np.isin(boxes.classes, classes))[:most]
+        return detect_track_pb2.DetectResponse(
+            detections=detections(boxes, kept, model),
+            width=image.shape[1],
+            height=image.shape[0],
+            model=model.name,
+        )
+
+    async def Track(  # noqa: N802
+        self, requests: AsyncIterator[detect_track_pb2.TrackRequest], _context: Any
+    ) -> AsyncIterator[detect_track_pb2.TrackResponse]:
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return
+        parameters = parameters_of(first.options)
+        most = most_of(first.options.detect, "options.detect")
+        model = await self._detectors.named(first.options.detect.model)
+        classes = classes_of(first.options.detect.labels, model, "options.detect")
+
+        async def see(frame: common_pb2.EncodedFrame) -> _Seen:
+            image = await self._decode(frame)
+            boxes = await self._detectors.look(model, image)
+            return _Seen(frame.frame_index, frame.time_sec, image.shape[1], image.shape[0], boxes)
+
+        state, before = fresh_state(), None
+        # A frame is taken only when there is room for it, and the next answer is made only when the last was taken:
+        # a caller who does not read is soon not read from either.
+        frames = _growing(first.frame, requests)
+        async with aclosing(frames), aclosing(in_flight(frames, see, self._detection.stream_frames)) as each:
+            async for seen in each:
+                passed = 1.0
+                if before is not None:
+                    if (seen.width, seen.height) != (before.width, before.height):
+                        raise InvalidArgument("SIZE_CHANGED", "All frames of a stream must have one size.")
+                    passed = float(frames_between(np.array([before.time_sec, seen.time_sec]), parameters)[0])
+                wanted = np.flatnonzero(np.isin(seen.boxes.classes, classes))[:most]
+                found = Detections(seen.boxes.corners[wanted], seen.boxes.scores[wanted], seen.boxes.classes[wanted])
+                state, ids = step(state, found, parameters, passed)
+                order = np.argsort(ids, kind="stable")
+                order = order[ids[order] > 0]
+                yield detect_track_pb2.TrackResponse(
+                    frame_index=seen.index,
+                    time_sec=seen.time_sec,
+                    tracks=tracked_objects(
+                        ids[order], found.boxes[order], found.scores[order], found.classes[order], model
+                    ),
+                    width=seen.width,
+                    height=seen.height,
+                )
+                before = seen
+
+    async def _decode(self, frame: common_pb2.EncodedFrame) -> Image:
+        return await in_thread(decode_picture, frame.data, self._detection.max_pixels)
+
+
+async def _growing(
+    first: common_pb2.EncodedFrame, requests: AsyncIterator[detect_track_pb2.TrackRequest]
+) -> AsyncGenerator[common_pb2.EncodedFrame, None]:
+    """The frames of a stream, as long as their indices and times grow."""
+    index, time_sec = -1, -math.inf
+    frame: common_pb2.EncodedFrame | None = first
+    while frame is not None:
+        if not (math.isfinite(frame.time_sec) and frame.time_sec > time_sec and frame.frame_index > index):
+            raise InvalidArgument(
+                "FRAMES_OUT_OF_ORDER",
+                "Indices, from 0, and times must grow from frame to frame.",
+                field="frame",
+                frame_index=frame.frame_index,
+                time_sec=frame.time_sec,
+            )
+        index, time_sec = frame.frame_index, frame.time_sec
+        yield frame
+        request = await anext(aiter(requests), None)
+        frame = None if request is None else request.frame

@@ -1,7 +1,7 @@
 """What a recording allows and a live stream does not: looking at both ends of a gap.
 
 Tracks of an online tracker that gives up early are joined by one assignment over the whole recording; gaps are filled;
-what was seen only for a moment, or never surely, is dropped.
+what was seen only for a moment, or never for sure, is dropped.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Refinement:
     :ivar least_probability: that two tracklets are one object.
     :ivar longest_fill: of a gap that is filled; in longer ones nobody knows where the object was.
     :ivar fewest_boxes: of an object that is kept.
-    :ivar least_score: mean of the scores of an object that is kept, over the boxes in which it was seen.
+    :ivar least_score: that an object reaches at least once. So the doubtful boxes of an object that was surely there
+        are kept, and those of what may never have been there are not.
     """
 
     longest_join: float = 200
@@ -109,7 +110,7 @@ def _where(tracks: Tracks, rows: NDArray[np.bool_] | Ints) -> Tracks:
 
 def _is_object(one: _Tracklet, refinement: Refinement) -> bool:
     enough = len(one.frame) >= refinement.fewest_boxes
-    return enough and bool(one.values[:, 4].mean() >= refinement.least_score)
+    return enough and bool(one.values[:, 4].max() >= refinement.least_score)
 
 
 def _tracklets(tracks: Tracks, camera: Floats) -> list[_Tracklet]:

@@ -15,6 +15,25 @@ VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CameraPath:
+    """Where the camera looked in consecutive frames.
+
+    :ivar offsets: float64 [F, 2], the tracker's ``camera`` after each.
+    """
+
+    offsets: Floats
+
+    def to_bytes(self) -> bytes:
+        """The same path gives the same bytes."""
+        return _CAMERA.pack(self)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> CameraPath:
+        """Read what :meth:`to_bytes` wrote; raises as :meth:`TrackerState.from_bytes`."""
+        return CameraPath(**_CAMERA.unpack(data))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TrackerState:
     """T tracks after some frames. Boxes are in a frame of reference that does not move with the camera.
 
@@ -58,6 +77,7 @@ class TrackerState:
         return TrackerState(**_FORMAT.unpack(data))
 
 
+_CAMERA: Final = SnapshotFormat(b"KMCP", VERSION, (), {"offsets": ("<f8", ("frames", 2))})
 _FORMAT: Final = SnapshotFormat(
     b"KMTS",
     VERSION,

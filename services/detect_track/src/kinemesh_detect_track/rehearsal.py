@@ -1,0 +1,47 @@
+"""What the stages do, except asking the model server, on one made-up object."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from kinemesh.inference.detector import Boxes, Detector, letterbox, padded
+from kinemesh.job.v1 import parameters_pb2
+from kinemesh.media import build_index, decode
+from kinemesh.media.synthetic import write_clip
+from kinemesh.results.tracks import rows_from_parquet, rows_to_parquet
+from kinemesh_detect_track.documents import instructor_files, pitstop_files
+from kinemesh_detect_track.domain.refine import Refinement
+from kinemesh_detect_track.domain.state import TrackerState, fresh_state
+from kinemesh_detect_track.domain.tracker import parameters_for
+from kinemesh_detect_track.messages import frame_results
+from kinemesh_detect_track.rows import found_rows, refined_rows, tracked_rows
+
+_FRAMES = 30
+_STEP = 3000
+_MODEL = Detector("made up", 64, 64, True, ("person",))
+
+
+def rehearse() -> None:
+    """Decode, follow, refine, measure; raises whatever a job would fail with."""
+    with tempfile.TemporaryDirectory(prefix="kinemesh-detect-track-") as folder:
+        clip = Path(folder) / "clip.mp4"
+        write_clip(clip, pts=range(0, _STEP * _FRAMES, _STEP), size=(64, 48))
+        index = build_index(clip)
+        box = letterbox(_MODEL, index.width, index.height)
+        for frame in decode(clip, index, 0, 1, size=box.size):
+            padded(frame.image, box)
+    corners = np.array([[8, 8, 24, 40]], np.float32)
+    found = [
+        Boxes(corners + 0.5 * frame, np.full(1, 0.9, np.float32), np.zeros(1, np.int16)) for frame in range(_FRAMES)
+    ]
+    rows = rows_from_parquet(rows_to_parquet(found_rows(found, index, 0, None)))
+    state = TrackerState.from_bytes(fresh_state().to_bytes())
+    parameters = parameters_for(0.5, 1.0, camera_motion=True, hindsight=True)
+    rows, _, path = tracked_rows(rows, 0, _FRAMES, index, state, parameters)
+    frame_results(rows, 0, _FRAMES, index, _MODEL)
+    objects = refined_rows(rows, index, path, Refinement())
+    pitstop_files(objects, index, parameters_pb2.PitstopParameters(), _MODEL.labels)
+    instructor_files(objects, index, parameters_pb2.InstructorParameters(), _MODEL.labels)

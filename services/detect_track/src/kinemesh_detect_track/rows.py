@@ -1,0 +1,81 @@
+"""From the rows of one stage to those of the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinemesh.inference.detector import Boxes
+from kinemesh.media import FrameIndex
+from kinemesh.results.tracks import TrackRows
+from kinemesh_detect_track.domain.motion import NOMINAL_RATE
+from kinemesh_detect_track.domain.refine import Refinement, Tracks, refined
+from kinemesh_detect_track.domain.state import CameraPath, TrackerState
+from kinemesh_detect_track.domain.tracker import Detections, Parameters, frames_between, step
+
+_SMALLEST: Final = 1.0
+"""Pixels of a box, either way, that is still one after it was cut at the picture's border."""
+
+
+def found_rows(found: Sequence[Boxes], index: FrameIndex, first: int, classes: NDArray[np.int16] | None) -> TrackRows:
+    """The objects of consecutive frames; only those of ``classes``, if given."""
+    counts = [len(boxes.scores) for boxes in found]
+    frame_index = first + np.repeat(np.arange(len(found), dtype=np.int64), counts)
+    rows = TrackRows(
+        frame_index=frame_index,
+        time_sec=index.times[frame_index],
+        track_id=np.zeros(len(frame_index), np.int32),
+        box=np.concatenate([boxes.corners for boxes in found]),
+        score=np.concatenate([boxes.scores for boxes in found]),
+        class_id=np.concatenate([boxes.classes for boxes in found]),
+        interpolated=np.zeros(len(frame_index), np.bool_),
+    )
+    return rows if classes is None else rows.where(np.isin(rows.class_id, classes))
+
+
+def tracked_rows(
+    rows: TrackRows, start: int, stop: int, index: FrameIndex, state: TrackerState, parameters: Parameters
+) -> tuple[TrackRows, TrackerState, CameraPath]:
+    """The rows of frames ``[start, stop)`` that belong to a track, under its id, and what the next segment needs."""
+    passed = np.ones(stop - start)
+    since = max(start - 1, 0)
+    passed[since - start + 1 :] = frames_between(index.times[since:stop], parameters)
+    borders = np.searchsorted(rows.frame_index, np.arange(start, stop + 1))
+    ids = np.zeros(len(rows), np.int32)
+    offsets = np.zeros((stop - start, 2))
+    for i in range(stop - start):
+        here = slice(borders[i], borders[i + 1])
+        found = Detections(rows.box[here], rows.score[here], rows.class_id[here])
+        state, ids[here] = step(state, found, parameters, float(passed[i]))
+        offsets[i] = state.camera
+    named = TrackRows(
+        rows.frame_index, rows.time_sec, ids, rows.box, rows.score, rows.class_id, rows.interpolated
+    ).where(ids > 0)
+    return named.where(np.lexsort((named.track_id, named.frame_index))), state, CameraPath(offsets)
+
+
+def refined_rows(rows: TrackRows, index: FrameIndex, path: CameraPath, refinement: Refinement) -> TrackRows:
+    """The rows of a whole recording, refined and cut at the picture's border."""
+    tracks = Tracks(
+        rows.frame_index,
+        rows.track_id.astype(np.int64),
+        rows.box.astype(np.float64),
+        rows.score.astype(np.float64),
+        rows.class_id.astype(np.int64),
+        rows.interpolated,
+    )
+    better = refined(tracks, path.offsets, refinement, index.times * NOMINAL_RATE)
+    box = np.clip(better.box, 0, np.tile((index.width, index.height), 2))
+    inside = np.flatnonzero((box[:, 2:] - box[:, :2] >= _SMALLEST).all(axis=1))
+    return TrackRows(
+        better.frame,
+        index.times[better.frame],
+        better.track_id.astype(np.int32),
+        box.astype(np.float32),
+        better.score.astype(np.float32),
+        better.class_id.astype(np.int16),
+        better.interpolated,
+    ).where(inside)
