@@ -31,6 +31,7 @@ GOLDEN: list[tuple[Message, str]] = [
         asset_pb2.CreateUploadRequest(filename="a.mp4", content_type="video/mp4", size_bytes=300, request_id="r"),
         "0a05612e6d70341209766964656f2f6d703418ac02220172",
     ),
+    (job_pb2.Job(job_id="j", session_id="s"), "0a016a7a0173"),
     (asset_pb2.Asset(asset_id="a", kind=asset_pb2.ASSET_KIND_WEIGHTS), "0a01615803"),
     (
         asset_pb2.Video(

@@ -52,6 +52,7 @@ def main() -> int:
     parser.add_argument("--label", action="append", default=[])
     parser.add_argument("--licence", default="")
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--accelerator", choices=["cpu"])
     parser.add_argument("--repository", type=Path, required=True)
     parser.add_argument("--json", action="store_true", required=True)
     arguments = parser.parse_args()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.common.v1 import common_pb2
+from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.media.picture import encode_picture
 from kinemesh.model.v1 import model_pb2
 from kinemesh.serving.channel import call
+from kinemesh.testing.fixtures import triton_python
 from kinemesh.testing.waiting import until
 from kinemesh_ingest.importing import Imports
 from kinemesh_ingest.program import Program
-from kinemesh_ingest.settings import IngestSettings
+from kinemesh_ingest.settings import IngestSettings, inherited
 
 PICTURE = encode_picture(np.full((90, 160, 3), 200, np.uint8), ".png", 90)
 
@@ -248,8 +251,36 @@ async def test_a_model_is_tried_on_a_picture(ingest: Any) -> None:
         assert refused.value.reason == reason
 
 
+@pytest.mark.data
+async def test_the_importer_itself(ingest: Any, model_server: tuple[TritonSettings, Path]) -> None:
+    """The model project's own program, and a network that it is given."""
+    if not (data := os.environ.get("KINEMESH_TEST_DATA")):
+        pytest.skip("KINEMESH_TEST_DATA names no folder of real footage")
+    settings, repository = model_server
+    file = Path(data, "models", "yolox_nano_416x416.onnx")
+    program = Program(triton_python(), repository, "cpu", 120, inherited())
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await program.import_weights(file, "nano", ["person"], "Apache-2.0", None)
+    assert refused.value.reason == "LABELS_MISMATCH"
+    labels = [str(number) for number in range(80)]
+    facts = await program.import_weights(file, "nano", labels, "Apache-2.0", None)
+    assert (facts.labels, facts.size_bytes) == (labels, 3660092)
+    async with TritonClient(settings) as triton:
+        await triton.load("nano")
+        model = await get(ingest, "nano")
+        assert (model.source, model.license) == (model_pb2.MODEL_SOURCE_IMPORTED, "Apache-2.0")
+        frame = common_pb2.EncodedFrame(data=PICTURE)
+        request = model_pb2.TestModelRequest(model="nano", frame=frame, threshold=0.99)
+        assert not (await call(ingest.models.TestModel, request, owner="ada")).detections
+        with pytest.raises(errors.PermissionDenied):
+            await delete(ingest, "nano")  # the catalogue does not know it: it is the machine's own user's
+        await triton.unload("nano")
+    for _ in range(2):
+        await program.remove("nano")
+
+
 async def test_an_import_ends_in_time(models_python: Path, tmp_path: Path) -> None:
-    program = Program(models_python, tmp_path, 0.5, {"PATH": "/usr/bin:/bin"})
+    program = Program(models_python, tmp_path, "cpu", 0.5, {"PATH": "/usr/bin:/bin"})
     file = tmp_path / "weights.onnx"
     file.write_bytes(weights(wait=str(tmp_path / "never"), labels=["car"]))
     with pytest.raises(errors.DeadlineExceeded) as late:
@@ -258,7 +289,7 @@ async def test_an_import_ends_in_time(models_python: Path, tmp_path: Path) -> No
 
 
 async def test_a_program_that_cannot_be_run_has_a_reason(tmp_path: Path) -> None:
-    program = Program(tmp_path / "nowhere", tmp_path, 5, {})
+    program = Program(tmp_path / "nowhere", tmp_path, "cpu", 5, {})
     with pytest.raises(errors.Internal) as failed:
         await program.add("tiny")
     assert failed.value.reason == "IMPORT_FAILED"

@@ -101,6 +101,7 @@ async def test_a_session_is_tracked_and_read_by_ranges(ingest: Any, clip: bytes,
     assert not session.has_instructor_tracking_result
     job = await ingest.ended(session.job_id)
     assert job.state == job_pb2.JOB_STATE_SUCCEEDED, job.failure
+    assert job.session_id == session.session_id
     asked = job.parameters.instructor
     assert (asked.model, asked.threshold) == ("person_detector", 0.5)
     session = await get(ingest, session.session_id)

@@ -98,4 +98,4 @@ def program_of(settings: ModelsSettings) -> Program | None:
     """The program that prepares models; None where none is set."""
     if settings.python is None or settings.repository is None:
         return None
-    return Program(settings.python, settings.repository, settings.import_timeout_s, inherited())
+    return Program(settings.python, settings.repository, settings.accelerator, settings.import_timeout_s, inherited())

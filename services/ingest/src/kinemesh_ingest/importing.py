@@ -29,6 +29,7 @@ from kinemesh_ingest.catalogue import models
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.contents import HEAD_BYTES, weights_suffix
 from kinemesh_ingest.program import Facts, Program
+from kinemesh_ingest.registry import NETWORK
 
 _LOCK: Final = 0x6B696E67
 _IDLE_S: Final = 5.0
@@ -134,6 +135,8 @@ class Imports:
                     await self.store.get_file(keys.asset_source(row.picture_asset_id), picture)
                 facts = await program.import_weights(weights, row.model, row.labels, row.licence, picture)
         try:
+            if row.model + NETWORK in await self.triton.loaded():
+                await self.triton.load(row.model + NETWORK)
             await self.triton.load(row.model)
         except errors.Unavailable:
             raise
@@ -151,7 +154,8 @@ class Imports:
 
     async def _clear(self, name: str) -> None:
         """Leave nothing of a model but what the catalogue knows."""
-        await self.triton.unload(name)
+        for part in (name, name + NETWORK):
+            await self.triton.unload(part)
         await self.require_program().remove(name)
 
     async def _reject(self, row: AnyRow, error: errors.KinemeshError) -> None:

@@ -61,7 +61,7 @@ def to_session(row: AnyRow, jobs: Jobs, video: dict[str, Any]) -> session_pb2.Se
     return session
 
 
-def to_job(row: AnyRow, inputs: Sequence[tuple[str, str]], counts: Sequence[AnyRow]) -> job_pb2.Job:
+def to_job(row: AnyRow, inputs: Sequence[tuple[str, str]], counts: Sequence[AnyRow], session_id: str) -> job_pb2.Job:
     """A job; ``counts`` are the rows of ``jobs.stage_counts`` that belong to it."""
     by_stage = {count.stage: count for count in counts}
     pipeline = PIPELINES.get(row.pipeline)
@@ -77,6 +77,7 @@ def to_job(row: AnyRow, inputs: Sequence[tuple[str, str]], counts: Sequence[AnyR
         stages=[_to_progress(name, by_stage.get(name)) for name in names],
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),
+        session_id=session_id,
     )
     ParseDict(row.parameters, job.parameters)
     if row.failure:

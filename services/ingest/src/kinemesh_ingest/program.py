@@ -54,11 +54,13 @@ class Program:
 
     :ivar python: interpreter that it is installed for.
     :ivar repository: where it writes models.
+    :ivar accelerator: what the model server runs them on.
     :ivar environment: all that it gets to see of ours.
     """
 
     python: Path
     repository: Path
+    accelerator: str
     timeout_s: float
     environment: Mapping[str, str] = field(repr=False)
 
@@ -73,16 +75,20 @@ class Program:
         options = [f"--label={label}" for label in labels]
         options += [f"--licence={licence}"] if licence else []
         options += [f"--picture={picture}"] if picture else []
-        return _facts(await self._run(self.timeout_s, "import", str(file), f"--name={name}", *options))
+        return _facts(await self._run(self.timeout_s, "import", str(file), f"--name={name}", self._for, *options))
 
     async def add(self, name: str) -> Facts:
         """Fetch a model of the manifest."""
-        return _facts(await self._run(self.timeout_s, "add", name))
+        return _facts(await self._run(self.timeout_s, "add", name, self._for))
 
     async def remove(self, name: str) -> None:
         """Remove a model; one that is not there is no error."""
         with suppress(errors.NotFound):
             await self._run(_REMOVE_S, "remove", name)
+
+    @property
+    def _for(self) -> str:
+        return f"--accelerator={self.accelerator}"
 
     async def _run(self, timeout_s: float, *arguments: str) -> dict[str, Any]:
         child = await asyncio.create_subprocess_exec(

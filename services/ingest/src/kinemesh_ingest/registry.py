@@ -19,6 +19,9 @@ from kinemesh_ingest.catalogue import models
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.messages import to_timestamp
 
+NETWORK: Final = ".network"
+"""Behind a detector's name, that of the part of it that a GPU runs. Users' names have no dot."""
+
 _TASKS: Final = {
     "detector": model_pb2.MODEL_TASK_DETECTOR,
     "embedder": model_pb2.MODEL_TASK_EMBEDDER,
@@ -44,7 +47,8 @@ class Registry:
 
         :raises Unavailable: MODEL_UNAVAILABLE.
         """
-        served = await self.triton.loaded()
+        loaded = await self.triton.loaded()
+        served = {name: ready for name, ready in loaded.items() if not name.endswith(NETWORK)}
         async with self.engine.connect() as connection:
             rows = {row.model: row for row in await models.visible(connection, owner)}
             hidden = await models.names(connection) - rows.keys()

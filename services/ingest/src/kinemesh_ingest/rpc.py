@@ -19,7 +19,7 @@ from kinemesh.job.v1 import job_pb2, job_pb2_grpc
 from kinemesh.serving.interceptor import caller
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
-from kinemesh_ingest.catalogue import assets, jobs, requests, sweeps
+from kinemesh_ingest.catalogue import assets, jobs, requests, sessions, sweeps
 from kinemesh_ingest.catalogue.paging import newest_first, page_request
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import assets as assets_table
@@ -226,8 +226,14 @@ async def _describe_rows(connection: AsyncConnection, rows: list[AnyRow]) -> lis
     ids = [row.job_id for row in rows]
     inputs = await jobs.inputs_of(connection, ids)
     counts = await jobs.stage_counts(connection, ids)
+    of = await sessions.of_jobs(connection, ids)
     return [
-        to_job(row, inputs.get(row.job_id, []), [count for count in counts if count.job_id == row.job_id])
+        to_job(
+            row,
+            inputs.get(row.job_id, []),
+            [count for count in counts if count.job_id == row.job_id],
+            of.get(row.job_id, ""),
+        )
         for row in rows
     ]
 

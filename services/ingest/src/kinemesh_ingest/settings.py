@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -39,6 +39,7 @@ class ModelsSettings(Group):
 
     python: Path | None = Field(default=None, description="interpreter that kinemesh_models is installed for")
     repository: Path | None = Field(default=None, description="where it writes models; the model server reads it too")
+    accelerator: Literal["cpu", "nvidia", "amd", "mac"] = "cpu"
     import_timeout_s: float = Field(default=1800.0, gt=0)
 
     @model_validator(mode="after")

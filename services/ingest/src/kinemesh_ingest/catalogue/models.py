@@ -78,10 +78,10 @@ async def condemn(connection: AsyncConnection, name: str, owner: str, source: st
 
 
 async def hold(connection: AsyncConnection, name: str) -> bool:
-    """Keep a model from being deleted until the transaction ends; False if it is being deleted or has been."""
+    """Keep a model that is served from being deleted until the transaction ends; False if it is being deleted."""
     await _lock(connection, name, "pg_advisory_xact_lock_shared")
     row = await find(connection, name)
-    return row is None or row.state == READY
+    return row is None or row.state in (READY, IMPORTING)
 
 
 async def change(connection: AsyncConnection, name: str, **values: Any) -> AnyRow:

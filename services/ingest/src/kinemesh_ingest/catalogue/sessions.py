@@ -71,6 +71,12 @@ async def reads(connection: AsyncConnection, asset_id: str) -> bool:
     return await connection.scalar(query) is not None
 
 
+async def of_jobs(connection: AsyncConnection, job_ids: Iterable[str]) -> dict[str, str]:
+    """The sessions of those jobs that have one, by job."""
+    query = select(session_jobs).where(session_jobs.c.job_id.in_(list(job_ids)))
+    return {row.job_id: row.session_id for row in await connection.execute(query)}
+
+
 async def jobs_of(connection: AsyncConnection, session_ids: Iterable[str]) -> dict[str, Jobs]:
     """The jobs of sessions."""
     query = (

@@ -29,15 +29,15 @@ from kinemesh.event.v1 import event_pb2 as kinemesh_dot_event_dot_v1_dot_event__
 from kinemesh.job.v1 import parameters_pb2 as kinemesh_dot_job_dot_v1_dot_parameters__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kinemesh/job/v1/job.proto\x12\x0fkinemesh.job.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fkinemesh/common/v1/common.proto\x1a\x1dkinemesh/event/v1/event.proto\x1a kinemesh/job/v1/parameters.proto\",\n\x08JobInput\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x10\n\x08\x61sset_id\x18\x02 \x01(\t\"S\n\rStageProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\r\n\x05tasks\x18\x02 \x01(\x05\x12\x12\n\ntasks_done\x18\x03 \x01(\x05\x12\x10\n\x08progress\x18\x04 \x01(\x01\"C\n\tJobOutput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\xf7\x03\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.kinemesh.job.v1.JobState\x12\r\n\x05stage\x18\x05 \x01(\t\x12\x10\n\x08progress\x18\x06 \x01(\x01\x12.\n\x06stages\x18\x07 \x03(\x0b\x32\x1e.kinemesh.job.v1.StageProgress\x12)\n\x06inputs\x18\x08 \x03(\x0b\x32\x19.kinemesh.job.v1.JobInput\x12\x32\n\nparameters\x18\t \x01(\x0b\x32\x1e.kinemesh.job.v1.JobParameters\x12,\n\x07\x66\x61ilure\x18\n \x01(\x0b\x32\x1b.kinemesh.common.v1.Failure\x12+\n\x07outputs\x18\x0b \x03(\x0b\x32\x1a.kinemesh.job.v1.JobOutput\x12(\n\x07summary\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x06JobLog\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05level\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"]\n\rPipelineStage\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x04 \x03(\t\x12\x0f\n\x07ordered\x18\x05 \x01(\x08\"a\n\x08Pipeline\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12.\n\x06stages\x18\x03 \x03(\x0b\x32\x1e.kinemesh.job.v1.PipelineStage\"\x95\x01\n\x10\x43reateJobRequest\x12)\n\x06inputs\x18\x01 \x03(\x0b\x32\x19.kinemesh.job.v1.JobInput\x12\x32\n\nparameters\x18\x02 \x01(\x0b\x32\x1e.kinemesh.job.v1.JobParameters\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0e\n\x06job_id\x18\x04 \x01(\t\"6\n\x11\x43reateJobResponse\x12!\n\x03job\x18\x01 \x01(\x0b\x32\x14.kinemesh.job.v1.Job\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"3\n\x0eGetJobResponse\x12!\n\x03job\x18\x01 \x01(\x0b\x32\x14.kinemesh.job.v1.Job\"\x83\x01\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12\x10\n\x08pipeline\x18\x04 \x01(\t\x12)\n\x06states\x18\x05 \x03(\x0e\x32\x19.kinemesh.job.v1.JobState\"c\n\x10ListJobsResponse\x12\"\n\x04jobs\x18\x01 \x03(\x0b\x32\x14.kinemesh.job.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"6\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x11\x43\x61ncelJobResponse\x12!\n\x03job\x18\x01 \x01(\x0b\x32\x14.kinemesh.job.v1.Job\"6\n\x10\x44\x65leteJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x13\n\x11\x44\x65leteJobResponse\"9\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\"P\n\x10WatchJobResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1b.kinemesh.event.v1.JobEvent\"K\n\x12ListJobLogsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"i\n\x13ListJobLogsResponse\x12%\n\x04logs\x18\x01 \x03(\x0b\x32\x17.kinemesh.job.v1.JobLog\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\";\n\x1b\x43reateOutputDownloadRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"b\n\x1c\x43reateOutputDownloadResponse\x12.\n\x08\x64ownload\x18\x01 \x01(\x0b\x32\x1c.kinemesh.common.v1.Download\x12\x12\n\nobject_key\x18\x02 \x01(\t\"=\n\x14ListPipelinesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"r\n\x15ListPipelinesResponse\x12,\n\tpipelines\x18\x01 \x03(\x0b\x32\x19.kinemesh.job.v1.Pipeline\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x32\xa6\x06\n\nJobService\x12R\n\tCreateJob\x12!.kinemesh.job.v1.CreateJobRequest\x1a\".kinemesh.job.v1.CreateJobResponse\x12I\n\x06GetJob\x12\x1e.kinemesh.job.v1.GetJobRequest\x1a\x1f.kinemesh.job.v1.GetJobResponse\x12O\n\x08ListJobs\x12 .kinemesh.job.v1.ListJobsRequest\x1a!.kinemesh.job.v1.ListJobsResponse\x12R\n\tCancelJob\x12!.kinemesh.job.v1.CancelJobRequest\x1a\".kinemesh.job.v1.CancelJobResponse\x12R\n\tDeleteJob\x12!.kinemesh.job.v1.DeleteJobRequest\x1a\".kinemesh.job.v1.DeleteJobResponse\x12Q\n\x08WatchJob\x12 .kinemesh.job.v1.WatchJobRequest\x1a!.kinemesh.job.v1.WatchJobResponse0\x01\x12X\n\x0bListJobLogs\x12#.kinemesh.job.v1.ListJobLogsRequest\x1a$.kinemesh.job.v1.ListJobLogsResponse\x12s\n\x14\x43reateOutputDownload\x12,.kinemesh.job.v1.CreateOutputDownloadRequest\x1a-.kinemesh.job.v1.CreateOutputDownloadResponse\x12^\n\rListPipelines\x12%.kinemesh.job.v1.ListPipelinesRequest\x1a&.kinemesh.job.v1.ListPipelinesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kinemesh/job/v1/job.proto\x12\x0fkinemesh.job.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fkinemesh/common/v1/common.proto\x1a\x1dkinemesh/event/v1/event.proto\x1a kinemesh/job/v1/parameters.proto\",\n\x08JobInput\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x10\n\x08\x61sset_id\x18\x02 \x01(\t\"S\n\rStageProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\r\n\x05tasks\x18\x02 \x01(\x05\x12\x12\n\ntasks_done\x18\x03 \x01(\x05\x12\x10\n\x08progress\x18\x04 \x01(\x01\"C\n\tJobOutput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\x8b\x04\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x10\n\x08pipeline\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.kinemesh.job.v1.JobState\x12\r\n\x05stage\x18\x05 \x01(\t\x12\x10\n\x08progress\x18\x06 \x01(\x01\x12.\n\x06stages\x18\x07 \x03(\x0b\x32\x1e.kinemesh.job.v1.StageProgress\x12)\n\x06inputs\x18\x08 \x03(\x0b\x32\x19.kinemesh.job.v1.JobInput\x12\x32\n\nparameters\x18\t \x01(\x0b\x32\x1e.kinemesh.job.v1.JobParameters\x12,\n\x07\x66\x61ilure\x18\n \x01(\x0b\x32\x1b.kinemesh.common.v1.Failure\x12+\n\x07outputs\x18\x0b \x03(\x0b\x32\x1a.kinemesh.job.v1.JobOutput\x12(\n\x07summary\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsession_id\x18\x0f \x01(\t\"O\n\x06JobLog\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05level\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"]\n\rPipelineStage\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x04 \x03(\t\x12\x0f\n\x07ordered\x18\x05 \x01(\x08\"a\n\x08Pipeline\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12.\n\x06stages\x18\x03 \x03(\x0b\x32\x1e.kinemesh.job.v1.PipelineStage\"\x95\x01\n\x10\x43reateJobRequest\x12)\n\x06inputs\x18\x01 \x03(\x0b\x32\x19.kinemesh.job.v1.JobInput\x12\x32\n\nparameters\x18\x02 \x01(\x0b\x32\x1e.kinemesh.job.v1.JobParameters\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0e\n\x06job_id\x18\x04 \x01(\t\"6\n\x11\x43reateJobResponse\x12!\n\x03job\x18\x01 \x01(\x0b\x32\x14.kinemesh.job.v1.Job\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"3\n\x0eGetJobResponse\x12!\n\x03job\x18\x01 \x01(\x0b\x32\x14.kinemesh.job.v1.Job\"\x83\x01\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12\x10\n\x08pipeline\x18\x04 \x01(\t\x12)\n\x06states\x18\x05 \x03(\x0e\x32\x19.kinemesh.job.v1.JobState\"c\n\x10ListJobsResponse\x12\"\n\x04jobs\x18\x01 \x03(\x0b\x32\x14.kinemesh.job.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"6\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x11\x43\x61ncelJobResponse\x12!\n\x03job\x18\x01 \x01(\x0b\x32\x14.kinemesh.job.v1.Job\"6\n\x10\x44\x65leteJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x13\n\x11\x44\x65leteJobResponse\"9\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\"P\n\x10WatchJobResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12*\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1b.kinemesh.event.v1.JobEvent\"K\n\x12ListJobLogsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"i\n\x13ListJobLogsResponse\x12%\n\x04logs\x18\x01 \x03(\x0b\x32\x17.kinemesh.job.v1.JobLog\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\";\n\x1b\x43reateOutputDownloadRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"b\n\x1c\x43reateOutputDownloadResponse\x12.\n\x08\x64ownload\x18\x01 \x01(\x0b\x32\x1c.kinemesh.common.v1.Download\x12\x12\n\nobject_key\x18\x02 \x01(\t\"=\n\x14ListPipelinesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"r\n\x15ListPipelinesResponse\x12,\n\tpipelines\x18\x01 \x03(\x0b\x32\x19.kinemesh.job.v1.Pipeline\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05*\x9a\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x32\xa6\x06\n\nJobService\x12R\n\tCreateJob\x12!.kinemesh.job.v1.CreateJobRequest\x1a\".kinemesh.job.v1.CreateJobResponse\x12I\n\x06GetJob\x12\x1e.kinemesh.job.v1.GetJobRequest\x1a\x1f.kinemesh.job.v1.GetJobResponse\x12O\n\x08ListJobs\x12 .kinemesh.job.v1.ListJobsRequest\x1a!.kinemesh.job.v1.ListJobsResponse\x12R\n\tCancelJob\x12!.kinemesh.job.v1.CancelJobRequest\x1a\".kinemesh.job.v1.CancelJobResponse\x12R\n\tDeleteJob\x12!.kinemesh.job.v1.DeleteJobRequest\x1a\".kinemesh.job.v1.DeleteJobResponse\x12Q\n\x08WatchJob\x12 .kinemesh.job.v1.WatchJobRequest\x1a!.kinemesh.job.v1.WatchJobResponse0\x01\x12X\n\x0bListJobLogs\x12#.kinemesh.job.v1.ListJobLogsRequest\x1a$.kinemesh.job.v1.ListJobLogsResponse\x12s\n\x14\x43reateOutputDownload\x12,.kinemesh.job.v1.CreateOutputDownloadRequest\x1a-.kinemesh.job.v1.CreateOutputDownloadResponse\x12^\n\rListPipelines\x12%.kinemesh.job.v1.ListPipelinesRequest\x1a&.kinemesh.job.v1.ListPipelinesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kinemesh.job.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBSTATE']._serialized_start=2572
-  _globals['_JOBSTATE']._serialized_end=2726
+  _globals['_JOBSTATE']._serialized_start=2592
+  _globals['_JOBSTATE']._serialized_end=2746
   _globals['_JOBINPUT']._serialized_start=207
   _globals['_JOBINPUT']._serialized_end=251
   _globals['_STAGEPROGRESS']._serialized_start=253
@@ -45,49 +45,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBOUTPUT']._serialized_start=338
   _globals['_JOBOUTPUT']._serialized_end=405
   _globals['_JOB']._serialized_start=408
-  _globals['_JOB']._serialized_end=911
-  _globals['_JOBLOG']._serialized_start=913
-  _globals['_JOBLOG']._serialized_end=992
-  _globals['_PIPELINESTAGE']._serialized_start=994
-  _globals['_PIPELINESTAGE']._serialized_end=1087
-  _globals['_PIPELINE']._serialized_start=1089
-  _globals['_PIPELINE']._serialized_end=1186
-  _globals['_CREATEJOBREQUEST']._serialized_start=1189
-  _globals['_CREATEJOBREQUEST']._serialized_end=1338
-  _globals['_CREATEJOBRESPONSE']._serialized_start=1340
-  _globals['_CREATEJOBRESPONSE']._serialized_end=1394
-  _globals['_GETJOBREQUEST']._serialized_start=1396
-  _globals['_GETJOBREQUEST']._serialized_end=1427
-  _globals['_GETJOBRESPONSE']._serialized_start=1429
-  _globals['_GETJOBRESPONSE']._serialized_end=1480
-  _globals['_LISTJOBSREQUEST']._serialized_start=1483
-  _globals['_LISTJOBSREQUEST']._serialized_end=1614
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1616
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1715
-  _globals['_CANCELJOBREQUEST']._serialized_start=1717
-  _globals['_CANCELJOBREQUEST']._serialized_end=1771
-  _globals['_CANCELJOBRESPONSE']._serialized_start=1773
-  _globals['_CANCELJOBRESPONSE']._serialized_end=1827
-  _globals['_DELETEJOBREQUEST']._serialized_start=1829
-  _globals['_DELETEJOBREQUEST']._serialized_end=1883
-  _globals['_DELETEJOBRESPONSE']._serialized_start=1885
-  _globals['_DELETEJOBRESPONSE']._serialized_end=1904
-  _globals['_WATCHJOBREQUEST']._serialized_start=1906
-  _globals['_WATCHJOBREQUEST']._serialized_end=1963
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1965
-  _globals['_WATCHJOBRESPONSE']._serialized_end=2045
-  _globals['_LISTJOBLOGSREQUEST']._serialized_start=2047
-  _globals['_LISTJOBLOGSREQUEST']._serialized_end=2122
-  _globals['_LISTJOBLOGSRESPONSE']._serialized_start=2124
-  _globals['_LISTJOBLOGSRESPONSE']._serialized_end=2229
-  _globals['_CREATEOUTPUTDOWNLOADREQUEST']._serialized_start=2231
-  _globals['_CREATEOUTPUTDOWNLOADREQUEST']._serialized_end=2290
-  _globals['_CREATEOUTPUTDOWNLOADRESPONSE']._serialized_start=2292
-  _globals['_CREATEOUTPUTDOWNLOADRESPONSE']._serialized_end=2390
-  _globals['_LISTPIPELINESREQUEST']._serialized_start=2392
-  _globals['_LISTPIPELINESREQUEST']._serialized_end=2453
-  _globals['_LISTPIPELINESRESPONSE']._serialized_start=2455
-  _globals['_LISTPIPELINESRESPONSE']._serialized_end=2569
-  _globals['_JOBSERVICE']._serialized_start=2729
-  _globals['_JOBSERVICE']._serialized_end=3535
+  _globals['_JOB']._serialized_end=931
+  _globals['_JOBLOG']._serialized_start=933
+  _globals['_JOBLOG']._serialized_end=1012
+  _globals['_PIPELINESTAGE']._serialized_start=1014
+  _globals['_PIPELINESTAGE']._serialized_end=1107
+  _globals['_PIPELINE']._serialized_start=1109
+  _globals['_PIPELINE']._serialized_end=1206
+  _globals['_CREATEJOBREQUEST']._serialized_start=1209
+  _globals['_CREATEJOBREQUEST']._serialized_end=1358
+  _globals['_CREATEJOBRESPONSE']._serialized_start=1360
+  _globals['_CREATEJOBRESPONSE']._serialized_end=1414
+  _globals['_GETJOBREQUEST']._serialized_start=1416
+  _globals['_GETJOBREQUEST']._serialized_end=1447
+  _globals['_GETJOBRESPONSE']._serialized_start=1449
+  _globals['_GETJOBRESPONSE']._serialized_end=1500
+  _globals['_LISTJOBSREQUEST']._serialized_start=1503
+  _globals['_LISTJOBSREQUEST']._serialized_end=1634
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1636
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1735
+  _globals['_CANCELJOBREQUEST']._serialized_start=1737
+  _globals['_CANCELJOBREQUEST']._serialized_end=1791
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1793
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1847
+  _globals['_DELETEJOBREQUEST']._serialized_start=1849
+  _globals['_DELETEJOBREQUEST']._serialized_end=1903
+  _globals['_DELETEJOBRESPONSE']._serialized_start=1905
+  _globals['_DELETEJOBRESPONSE']._serialized_end=1924
+  _globals['_WATCHJOBREQUEST']._serialized_start=1926
+  _globals['_WATCHJOBREQUEST']._serialized_end=1983
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1985
+  _globals['_WATCHJOBRESPONSE']._serialized_end=2065
+  _globals['_LISTJOBLOGSREQUEST']._serialized_start=2067
+  _globals['_LISTJOBLOGSREQUEST']._serialized_end=2142
+  _globals['_LISTJOBLOGSRESPONSE']._serialized_start=2144
+  _globals['_LISTJOBLOGSRESPONSE']._serialized_end=2249
+  _globals['_CREATEOUTPUTDOWNLOADREQUEST']._serialized_start=2251
+  _globals['_CREATEOUTPUTDOWNLOADREQUEST']._serialized_end=2310
+  _globals['_CREATEOUTPUTDOWNLOADRESPONSE']._serialized_start=2312
+  _globals['_CREATEOUTPUTDOWNLOADRESPONSE']._serialized_end=2410
+  _globals['_LISTPIPELINESREQUEST']._serialized_start=2412
+  _globals['_LISTPIPELINESREQUEST']._serialized_end=2473
+  _globals['_LISTPIPELINESRESPONSE']._serialized_start=2475
+  _globals['_LISTPIPELINESRESPONSE']._serialized_end=2589
+  _globals['_JOBSERVICE']._serialized_start=2749
+  _globals['_JOBSERVICE']._serialized_end=3555
 # @@protoc_insertion_point(module_scope)

@@ -170,6 +170,7 @@ class Job(_message.Message):
     SUMMARY_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Opaque id."""
     owner: _builtins.str
@@ -182,6 +183,8 @@ class Job(_message.Message):
     """Stage that is worked on."""
     progress: _builtins.float
     """Fraction done, 0 to 1."""
+    session_id: _builtins.str
+    """Session that it is of; empty for jobs of their own."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageProgress]:
         """Progress stage by stage, in the pipeline's order."""
@@ -231,10 +234,11 @@ class Job(_message.Message):
         summary: _struct_pb2.Struct | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "failure", b"failure", "parameters", b"parameters", "summary", b"summary", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "failure", b"failure", "inputs", b"inputs", "job_id", b"job_id", "outputs", b"outputs", "owner", b"owner", "parameters", b"parameters", "pipeline", b"pipeline", "progress", b"progress", "stage", b"stage", "stages", b"stages", "state", b"state", "summary", b"summary", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "failure", b"failure", "inputs", b"inputs", "job_id", b"job_id", "outputs", b"outputs", "owner", b"owner", "parameters", b"parameters", "pipeline", b"pipeline", "progress", b"progress", "session_id", b"session_id", "stage", b"stage", "stages", b"stages", "state", b"state", "summary", b"summary", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
