@@ -6,6 +6,7 @@ is not drawn on keeps its exact values. Positions and sizes are in pixels of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -116,7 +117,7 @@ def strokes(canvas: Canvas, lines: NDArray[np.int32], color: Color, thickness: f
     """
     values = _values(canvas.matrix, color)
     for layer in canvas.layers:
-        here = list((lines - layer.origin) // layer.step)
+        here = list(lines if layer.step == 1 else (lines - layer.origin) // layer.step)
         width = max(1, min(_THICKEST, round(thickness / layer.step)))
         cv2.polylines(layer.pixels, here, closed, values[layer.channels], width, cv2.LINE_AA, _SHIFT)
 
@@ -169,10 +170,10 @@ def stamp_of(matrix: ColorMatrix | None, picture: Image, cover: Image) -> Stamp:
 
 def paste(canvas: Canvas, stamp: Stamp, left: float, top: float) -> None:
     """Blend a stamp in; where it would leave the picture it is moved inside, and left out if it is larger."""
-    if not (np.isfinite(left) and np.isfinite(top)) or stamp.height > canvas.height or stamp.width > canvas.width:
+    if not (math.isfinite(left) and math.isfinite(top)) or stamp.height > canvas.height or stamp.width > canvas.width:
         return
-    x = int(np.clip(left, 0, canvas.width - stamp.width))
-    y = int(np.clip(top, 0, canvas.height - stamp.height))
+    x = int(min(max(left, 0), canvas.width - stamp.width))
+    y = int(min(max(top, 0), canvas.height - stamp.height))
     for layer, (added, left_over) in zip(canvas.layers, stamp.layers, strict=True):
         rows, columns = left_over.shape[:2]
         region = np.atleast_3d(layer.pixels)[

@@ -162,12 +162,12 @@ def _thinned(trail: Trail) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return trail.points, trail.age
     # Means over equal spans of age: they move smoothly from frame to frame, where every n-th point would jump.
     bins = np.minimum((trail.age * _TRAIL_STEPS).astype(np.int64), _TRAIL_STEPS - 1)
-    starts = np.flatnonzero(np.diff(bins, prepend=bins[0] + 1))
-    sizes = np.diff(starts, append=count)[:, None]
-    points = np.add.reduceat(trail.points, starts, axis=0) / sizes
-    age = np.add.reduceat(trail.age, starts) / sizes[:, 0]
-    points = np.concatenate([points, trail.points[-1:]])
-    age = np.concatenate([age, trail.age[-1:]])
+    borders = np.flatnonzero(bins[1:] != bins[:-1]) + 1
+    starts = np.concatenate([[0], borders])
+    sizes = np.concatenate([borders, [count]]) - starts
+    values = np.column_stack([trail.points, trail.age])
+    points = np.concatenate([np.add.reduceat(values, starts) / sizes[:, None], values[-1:]])
+    points, age = points[:, :2], points[:, 2]
     for _ in range(_SMOOTHINGS):
         points[1:-1] = (points[:-2] + 2 * points[1:-1] + points[2:]) / 4
     return points.astype(np.float32), age.astype(np.float32)

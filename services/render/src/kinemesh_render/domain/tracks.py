@@ -37,30 +37,32 @@ class Zone:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackTable:
-    """Boxes of many frames, ordered by frame, and where each track's own lie among them.
+    """Boxes of many frames, ordered by frame, and the paths of their tracks, one after the other.
 
-    :ivar order: int64 [R], rows by track, then by frame.
-    :ivar place: int64 [R], where in ``order`` a row stands.
-    :ivar first: int64 [R], where in ``order`` the row's track begins.
+    :ivar place: int64 [R], where in the paths a row stands.
+    :ivar first: int64 [R], where in the paths what leads to it without a gap begins, by place.
+    :ivar times: float64 [R], by place.
+    :ivar ground: float32 [R, 2], the middles of the boxes' lower edges, by place.
     """
 
     rows: TrackRows
-    order: NDArray[np.int64]
     place: NDArray[np.int64]
     first: NDArray[np.int64]
+    times: NDArray[np.float64]
+    ground: NDArray[np.float32]
 
     def of_frame(self, frame: int) -> slice:
         """The rows of one frame."""
         start, stop = np.searchsorted(self.rows.frame_index, (frame, frame + 1))
         return slice(int(start), int(stop))
 
-    def of_past(self, row: int, seconds: float) -> NDArray[np.int64]:
-        """The rows of a row's track from ``seconds`` before it up to itself, without what lies before a gap."""
-        own = self.order[self.first[row] : self.place[row] + 1]
-        times = self.rows.time_sec[own]
-        since = int(np.searchsorted(times, times[-1] - seconds))
-        gaps = np.flatnonzero(np.diff(times[since:]) > LONGEST_GAP_SEC)
-        return own[since + int(gaps[-1]) + 1 if len(gaps) else since :]
+    def trail(self, row: int, seconds: float) -> Trail:
+        """The path that led to a row in the seconds before it."""
+        here = int(self.place[row])
+        times = self.times[self.first[here] : here + 1]
+        times = times[np.searchsorted(times, times[-1] - seconds) :]
+        age = ((times[-1] - times) / seconds).astype(np.float32)
+        return Trail(int(self.rows.track_id[row]), self.ground[here + 1 - len(times) : here + 1], age)
 
 
 def table_of(rows: TrackRows) -> TrackTable:
@@ -69,8 +71,12 @@ def table_of(rows: TrackRows) -> TrackTable:
     order = np.argsort(rows.track_id, kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    first = np.searchsorted(rows.track_id[order], rows.track_id)
-    return TrackTable(rows, order, place, first)
+    times, box, tracks = rows.time_sec[order], rows.box[order], rows.track_id[order]
+    begins = np.ones(len(order), np.bool_)
+    begins[1:] = (np.diff(tracks) != 0) | (np.diff(times) > LONGEST_GAP_SEC)
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
+    ground = np.stack([(box[:, 0] + box[:, 2]) / 2, box[:, 3]], axis=1)
+    return TrackTable(rows, place, first, times, ground)
 
 
 def scene_of_tracks(
@@ -101,7 +107,7 @@ def scene_of_tracks(
             strict=True,
         )
     ]
-    trails = [_trail(table, row, trail_sec) for row in range(here.start, here.stop)] if trail_sec else []
+    trails = [table.trail(row, trail_sec) for row in range(here.start, here.stop)] if trail_sec else []
     return Scene(trails=trails, things=things, areas=[_area(zone, time_sec, size) for zone in zones])
 
 
@@ -109,13 +115,6 @@ def thing_of(track: int, box: NDArray[np.float32], label: str, score: float, *, 
     """A tracked object's box, with a confidence only where it was seen."""
     name = label if len(label) <= MOST_LABEL else label[: MOST_LABEL - 1] + "…"
     return Thing(track, box, f"{name} #{track}".strip(), f"{score:.2f}" if score and not guessed else "", guessed)
-
-
-def _trail(table: TrackTable, row: int, trail_sec: float) -> Trail:
-    own = table.of_past(row, trail_sec)
-    box, times = table.rows.box[own], table.rows.time_sec[own]
-    points = np.stack([(box[:, 0] + box[:, 2]) / 2, box[:, 3]], axis=1)
-    return Trail(int(table.rows.track_id[row]), points, ((times[-1] - times) / trail_sec).astype(np.float32))
 
 
 def _area(zone: Zone, time_sec: float, size: tuple[int, int]) -> Area:
