@@ -198,6 +198,14 @@ def test_refused_weights_exit_with_2_the_reason_and_what_else_is_known(
     assert script.assets == {}
 
 
+def test_names_of_classes_come_from_a_file(bare_cli: Cli, script: Script, weights: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("car\n  wheel gun \n\ntyre")
+    done = bare_cli("models", "import", str(weights), "--name=own", f"--labels={names}", f"--url={script.url}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(script.bodies["POST /api/v1/models/import"])["labels"] == ["car", "wheel gun", "tyre"]
+
+
 def test_added_models_are_waited_for(bare_cli: Cli, script: Script) -> None:
     done = bare_cli("models", "add", "yolox_nano", f"--url={script.url}")
     assert done.returncode == 0, done.stderr
@@ -353,43 +361,3 @@ def test_one_file_whose_job_fails_exits_with_3_and_leaves_nothing(
     assert done.returncode == 3
     assert not target.exists()
     assert script.deleted() == ["assets", "jobs", "assets", "models"]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("run", "pitstop", __file__),
-        ("run", "pitstop", __file__, "--weights=missing.onnx"),
-        ("run", "pitstop", __file__, "--model=m", "--threshold=1.5"),
-        ("run", "pitstop", __file__, "--model=m", "--zone=0.1,0.1;0.2,0.2;0.3,0.1"),
-        ("run", "pitstop", __file__, "--model=m", "--zone=box:0.1,0.1;0.2,0.2"),
-        ("run", "pitstop", __file__, "--model=m", "--zone=box:0.1,0.1;0.2,0.2;0.3,nan"),
-        ("run", "pitstop", __file__, "--model=m", *["--zone=box:0.1,0.1;0.2,0.2;0.3,0.1"] * 2),
-        ("run", "instructor", __file__, "--at=1,2"),
-        ("pitstop", __file__, "out.mp4"),
-        ("pitstop", __file__, "out.mp4", f"--weights={__file__}", "--model=m"),
-        ("pitstop", __file__, "out.avi", "--model=m"),
-        ("pitstop", __file__, "/nonexistent/out.mp4", "--model=m"),
-        ("models", "import", "missing.onnx", "--name=own"),
-        ("models", "import", __file__),
-        ("models", "test", __file__, "--out=annotated.txt"),
-    ],
-)
-def test_wrong_usage_is_told_before_anything_starts(bare_cli: Cli, arguments: tuple[str, ...]) -> None:
-    done = bare_cli(*arguments, "--json")
-    assert done.returncode == 2
-    assert one_object(done.stdout)["error"]["reason"] == "USAGE"
-
-
-def test_input_is_never_written_over(bare_cli: Cli, video: Path) -> None:
-    before = video.read_bytes()
-    done = bare_cli("pitstop", str(video), str(video), "--model=m", "--force")
-    assert done.returncode == 2
-    assert video.read_bytes() == before
-
-
-@pytest.mark.parametrize("command", [("list",), ("add", "m"), ("remove", "m"), ("import", __file__, "--name=m")])
-def test_without_a_mesh_models_exit_with_4(bare_cli: Cli, command: tuple[str, ...]) -> None:
-    done = bare_cli("models", *command, "--data-dir=/nonexistent", "--json")
-    assert done.returncode == 4
-    assert one_object(done.stdout)["error"]["reason"] == "MESH_NOT_RUNNING"

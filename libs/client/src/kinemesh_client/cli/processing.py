@@ -26,7 +26,8 @@ from kinemesh_client.resources import Job
 Place = Callable[[str, str], Path | None]
 """Where an output goes, by the job's id and the output's name; None leaves it out."""
 
-_CLEAR_S = 5.0
+_CANCEL_S = 5.0
+_CLEAR_S = 30.0  # to remove a model starts a program
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ async def follow_or_cancel(client: KinemeshClient, job: Job, progress: Progress)
 
 async def _cancel(client: KinemeshClient, job: Job) -> None:
     with suppress(KinemeshError, TimeoutError):
-        async with asyncio.timeout(_CLEAR_S):
+        async with asyncio.timeout(_CANCEL_S):
             await client.cancel_job(job.job_id)
             err.print(f"The job {job.job_id} was cancelled.")
 
