@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -87,6 +88,25 @@ def test_what_they_do_not_play_is_told_apart(tmp_path: Path, name: str) -> None:
 def test_hidden_frames_are_not_copied(clips: Path) -> None:
     """Players differ in what they show of frames that an edit list hides."""
     assert not media.plays_in_browsers(clips / "trimmed.mp4", media.build_index(clips / "trimmed.mp4"))
+
+
+def test_frames_at_one_time_are_told_apart_by_counting(tmp_path: Path) -> None:
+    """Such files come from sloppy recorders. Every frame stays, all others at their times."""
+    source = tmp_path / "doubled.mp4"
+    index = _made(source, pts=[3000 * number + 400 * (number % 2) for number in range(40)])
+    data = bytearray(source.read_bytes())
+    entry = data.index(b"stts") + 12 + 8 * 5
+    struct.pack_into(">II", data, entry, struct.unpack_from(">I", data, entry)[0], 0)
+    source.write_bytes(data)
+    doubled = media.build_index(source)
+    step = int(index.pts[6] - index.pts[5])
+    np.testing.assert_array_equal(doubled.pts[:6], index.pts[:6])
+    assert doubled.pts[6] == doubled.pts[5] + 1
+    np.testing.assert_array_equal(doubled.pts[7:], index.pts[7:] - step)
+    for start in (0, 6, 20):
+        shown = [read_number(frame.image) for frame in media.decode(source, doubled, start)]
+        assert shown == list(range(start, 40))
+    assert not media.plays_in_browsers(source, doubled)
 
 
 def test_a_copy_is_deterministic_and_says_nothing_of_where_it_was_made(tmp_path: Path) -> None:

@@ -157,12 +157,14 @@ def build_index(source: Source, limits: Limits = DEFAULT_LIMITS) -> FrameIndex:
             if not decoded.pts:
                 raise UnsupportedMedia("CORRUPT_MEDIA", "None of the video's frames can be decoded.")
             stamps = [stamp for stamp in decoded.pts if stamp is not None]
-            if len(stamps) == len(decoded.pts) and all(a < b for a, b in pairwise(stamps)):
+            if len(stamps) == len(decoded.pts) and all(a <= b for a, b in pairwise(stamps)):
                 sequential = not set(stamps) <= set(packets.pts)
                 pts = np.array(stamps, np.int64)
             else:  # no usable times in the file: the frame rate is all there is
                 sequential, time_base, last_duration = True, 1 / packets.frame_rate, 1
                 pts = np.arange(len(decoded.pts), dtype=np.int64)
+    if (np.diff(pts) == 0).any():
+        sequential, pts = True, _apart(pts)  # which of the frames at one time is meant only counting tells
     keys = np.array(packets.key_pts, np.int64)
     firsts = np.searchsorted(pts, keys, "left").astype(np.int64)
     keys, firsts = keys[firsts < len(pts)], firsts[firsts < len(pts)]
@@ -183,6 +185,12 @@ def build_index(source: Source, limits: Limits = DEFAULT_LIMITS) -> FrameIndex:
     )
     check_duration(index.duration_s, limits)
     return index
+
+
+def _apart(pts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Times at which sloppy files show several frames, a tick apart, so that every frame has a time of its own."""
+    counted = np.arange(len(pts), dtype=np.int64)
+    return np.asarray(np.maximum.accumulate(pts - counted) + counted, np.int64)
 
 
 def _usual_step(pts: npt.NDArray[np.int64]) -> int:

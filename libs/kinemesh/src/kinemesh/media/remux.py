@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import cast
 
 import av
@@ -51,6 +52,7 @@ def plays_in_browsers(source: Source, index: FrameIndex, limits: Limits = DEFAUL
                 and (context.width, context.height) == (stored[::-1] if index.orientation.transpose else stored)
                 and len(entries) == index.frame_count  # not so where fragments are found while reading
                 and not any(entry.is_discard for entry in entries)
+                and all(a.timestamp < b.timestamp for a, b in pairwise(entries))  # MP4 writers insist on it
             )
 
 
