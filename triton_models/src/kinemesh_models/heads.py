@@ -154,11 +154,12 @@ def _without_objectness(raw: Floats) -> Floats:
 def _scored(centre: Floats, size: Floats, classes: Floats) -> Floats:
     best = classes.argmax(axis=1)
     score: Floats = classes[np.arange(len(classes)), best]
-    half = size / 2
+    usable = (score >= MIN_SCORE) & np.isfinite(centre).all(axis=1) & np.isfinite(size).all(axis=1)
+    centre, half, score, best = centre[usable], size[usable] / 2, score[usable], best[usable]
     candidates: Floats = np.concatenate(
         [centre - half, centre + half, score[:, None], best[:, None]], axis=1, dtype=np.float32
     )
-    return candidates[score >= MIN_SCORE]
+    return candidates
 
 
 def suppressed(candidates: Floats) -> Floats:
