@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -257,6 +258,11 @@ async def test_network_in_another_backend(tiny_server: TritonClient) -> None:
         atol=1e-4,
     )
     assert [row[5] for row in await boxes(tiny_server, "whole", np.zeros((96, 64, 3), np.uint8))] == [1, 3]
+    for name in ("whole", "whole.network"):
+        await tiny_server.unload(name)
+    await tiny_server.load("whole")
+    answers = (boxes(tiny_server, "whole", np.zeros((64, 64, 3), np.uint8)) for _ in range(8))
+    assert [len(found) for found in await asyncio.gather(*answers)] == [2] * 8, "it brings its part itself"
 
 
 @pytest.mark.parametrize("shape", [(65, 96, 3), (64, 4096, 3), (64, 0, 3)])
