@@ -159,6 +159,15 @@ def test_captions_stay_together_at_the_edge() -> None:
     assert (image[86:98, :150] == (255, 0, 0)).all(axis=2).any()
 
 
+def test_where_there_is_no_room_details_are_left_out() -> None:
+    box = np.array([10, 100, 50, 200], np.float32)
+    bare, detailed = picture(60, 360), picture(60, 360)
+    draw_scene(on_rgb(bare), Scene(things=[Thing(0, box, "car #1")]), resolve(["#FF0000"]))
+    draw_scene(on_rgb(detailed), Scene(things=[Thing(0, box, "car #1", "0.83")]), resolve(["#FF0000"]))
+    assert touched(bare)[:95].any()
+    np.testing.assert_array_equal(bare, detailed)
+
+
 def test_zones_are_tinted_inside_only_and_stronger_where_somebody_is() -> None:
     corners = np.array([[100, 100], [300, 100], [300, 300], [100, 300]], np.float32)
     change = []

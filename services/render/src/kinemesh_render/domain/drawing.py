@@ -259,7 +259,10 @@ def _plates(canvas: Canvas, x: float, y: float, text: str, detail: str, color: C
     plates = [_caption(text, color, ink_on(color), lines, canvas.matrix, "left" if detail else "both")]
     if detail:
         plates.append(_caption(detail, _OUTLINE, mix(color, _WHITE, 0.35), lines, canvas.matrix, "right"))
-    x = min(max(x, 0.0), float(canvas.width - sum(plate.width for plate in plates)))
+    room = canvas.width - sum(plate.width for plate in plates)
+    if detail and room < 0:
+        return _plates(canvas, x, y, text, "", color, lines)
+    x = min(max(x, 0.0), float(room))
     for plate in plates:
         paste(canvas, plate, x, y - plate.height)
         x += plate.width
