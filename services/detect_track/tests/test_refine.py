@@ -89,6 +89,20 @@ def test_ghosts_are_dropped() -> None:
     assert len(result.frame) == 60
 
 
+def test_of_an_object_that_was_seen_twice_the_weaker_is_dropped() -> None:
+    double = Walk(2, range(10, 50), (104, 103), score=0.7)
+    result = refined(tracks(Walk(1, range(60)), double), STILL, Refinement())
+    assert np.unique(result.track_id).tolist() == [1]
+    np.testing.assert_allclose(result.score, 0.9)
+
+
+def test_who_passes_or_rides_is_no_double() -> None:
+    passing = Walk(2, range(60), (200, 103), (-0.5, 0))
+    bicycle = Walk(3, range(60), (101, 101), class_id=1)
+    result = refined(tracks(Walk(1, range(60)), passing, bicycle), STILL, Refinement())
+    assert np.unique(result.track_id).tolist() == [1, 2, 3]
+
+
 def test_doubtful_boxes_of_a_sure_object_are_kept() -> None:
     walk = tracks(Walk(1, range(60), score=0.2))
     walk.score[30] = 0.8

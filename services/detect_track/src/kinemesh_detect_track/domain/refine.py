@@ -1,12 +1,12 @@
 """What a recording allows and a live stream does not: looking at both ends of a gap.
 
 Tracks of an online tracker that gives up early are joined by one assignment over the whole recording; gaps are filled;
-what was seen only for a moment, or never for sure, is dropped.
+what was seen only for a moment, never for sure, or twice, is dropped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from kinemesh_detect_track.domain.boxes import Floats, Ints, centred, cornered
+from kinemesh_detect_track.domain.boxes import Floats, Ints, centred, cornered, overlap
 from kinemesh_detect_track.domain.looks import Looks, cosines
 from kinemesh_detect_track.domain.motion import smoothed
 
@@ -31,6 +31,9 @@ _SIZE: Final = -3.9
 # person and 0.3 for two, so that these are worth two and a half in favour, or against.
 _ALIKE: Final = 12.0
 _UNDECIDED: Final = 0.5
+# A detector may see one object twice: the weaker of two is a double if it overlaps the other so much, so often.
+_DOUBLE: Final = 0.5
+_MOSTLY: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,14 @@ def refined(
     if clock is None:
         clock = np.arange(len(camera), dtype=np.float64)
     tracklets = _tracklets(tracks, camera)
-    kept = [one for one in _joined(tracklets, refinement, clock, looks) if _is_object(one, refinement)]
-    kept.sort(key=lambda one: (int(one.frame[0]), one.values[0].tolist(), one.track_id))
-    parts = [_filled(one, number, camera, clock, refinement.longest_fill) for number, one in enumerate(kept, 1)]
+    objects = [one for one in _joined(tracklets, refinement, clock, looks) if _is_object(one, refinement)]
+    objects.sort(key=lambda one: (int(one.frame[0]), one.values[0].tolist(), one.track_id))
+    parts = _single([_filled(one, camera, clock, refinement.longest_fill) for one in objects])
     if not parts:
         return _where(tracks, np.zeros(len(tracks.frame), bool))
     whole = Tracks(*(np.concatenate([getattr(part, name) for part in parts]) for name in Tracks.__slots__))
-    return _where(whole, np.lexsort((whole.track_id, whole.frame)))
+    numbers = np.repeat(np.arange(1, len(parts) + 1), [len(part.frame) for part in parts])
+    return _where(replace(whole, track_id=numbers), np.lexsort((numbers, whole.frame)))
 
 
 def _where(tracks: Tracks, rows: NDArray[np.bool_] | Ints) -> Tracks:
@@ -111,6 +115,30 @@ def _where(tracks: Tracks, rows: NDArray[np.bool_] | Ints) -> Tracks:
 def _is_object(one: _Tracklet, refinement: Refinement) -> bool:
     enough = len(one.frame) >= refinement.fewest_boxes
     return enough and bool(one.values[:, 4].max() >= refinement.least_score)
+
+
+def _single(objects: list[Tracks]) -> list[Tracks]:
+    """Without the doubles: of two of one class that are mostly at one place, the one of less score in all goes."""
+    if len(objects) < 2:
+        return objects
+    frame = np.concatenate([one.frame for one in objects])
+    order = np.argsort(frame, kind="stable")
+    number = np.repeat(np.arange(len(objects)), [len(one.frame) for one in objects])[order]
+    box = centred(np.concatenate([one.box for one in objects]))[order]
+    borders = np.flatnonzero(np.diff(frame[order])) + 1
+    together = []
+    for who, where in zip(np.split(number, borders), np.split(box, borders), strict=True):
+        first, second = np.nonzero(np.triu(overlap(where, where) >= _DOUBLE, 1))
+        together.append(np.stack([who[first], who[second]], axis=1))
+    pairs, times = np.unique(np.concatenate(together), axis=0, return_counts=True)
+    worth = [float(one.score.sum()) for one in objects]
+    dropped: set[int] = set()
+    for (first, second), shared in zip(pairs.tolist(), times.tolist(), strict=True):
+        weaker, stronger = sorted((first, second), key=lambda one: (worth[one], -one))
+        same = objects[weaker].class_id[0] == objects[stronger].class_id[0]
+        if same and shared >= _MOSTLY * len(objects[weaker].frame) and stronger not in dropped:
+            dropped.add(weaker)
+    return [one for i, one in enumerate(objects) if i not in dropped]
 
 
 def _tracklets(tracks: Tracks, camera: Floats) -> list[_Tracklet]:
@@ -219,7 +247,7 @@ def _end(time: Floats, boxes: Floats, *, last: bool) -> tuple[Floats, Floats]:
     return box, slope[:2] * len(time) / (len(time) + _DOUBT)
 
 
-def _filled(one: _Tracklet, number: int, camera: Floats, clock: Floats, longest: float) -> Tracks:
+def _filled(one: _Tracklet, camera: Floats, clock: Floats, longest: float) -> Tracks:
     """An object's boxes in all frames from its first to its last, but for gaps that are too long."""
     frame = np.arange(one.frame[0], one.frame[-1] + 1)
     score = np.interp(frame, one.frame, one.values[:, 4])
@@ -233,7 +261,7 @@ def _filled(one: _Tracklet, number: int, camera: Floats, clock: Floats, longest:
     count = len(frame)
     return Tracks(
         frame,
-        np.full(count, number),
+        np.full(count, one.track_id),
         cornered(values[:, :4]),
         values[:, 4],
         np.full(count, one.class_id),
