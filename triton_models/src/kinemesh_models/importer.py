@@ -83,7 +83,8 @@ def import_model(
     Returns what :func:`~kinemesh_models.detector_folder.summary` tells, and which ``walls`` stood around the file.
 
     :raises RefusedError: INVALID_NAME, MODEL_EXISTS, UNKNOWN_FORMAT, MODEL_TOO_LARGE, UNSAFE_WEIGHTS, WRONG_HEAD,
-        LABELS_NEEDED, LABELS_MISMATCH, DEAD_MODEL, NOT_FINITE, CONVERSION_FAILED, CONVERSION_LIMIT, CONVERTER_MISSING.
+        LABELS_NEEDED, LABELS_MISMATCH, DEAD_MODEL, NOT_FINITE, CONVERSION_FAILED, CONVERSION_LIMIT, CONVERTER_MISSING,
+        INVALID_PICTURE.
     """
     # onnxruntime takes a second to import, and `build` and `serve` do not need it.
     from kinemesh_models.detector_folder import check_name, summary, write_detector
@@ -98,6 +99,8 @@ def import_model(
     if (size := source.file.stat().st_size) > MOST_BYTES:
         message = f"The file has {size >> 20} MiB; {MOST_BYTES >> 20} are the most."
         raise RefusedError("MODEL_TOO_LARGE", message, size_bytes=size, most_bytes=MOST_BYTES)
+    if source.picture is not None and not source.picture.is_file():
+        raise RefusedError("INVALID_PICTURE", "There is no such picture.", file=source.picture.name[:100])
     with confined.scratch_folder() as folder:
         network = folder / "network.onnx"
         if suffix == ".pt":
@@ -126,12 +129,21 @@ def import_model(
 def to_onnx(weights: Path, target: Path, converter: Path | None = None) -> confined.Answer:
     """Convert weights of Ultralytics' detection networks (``.pt``).
 
-    :raises RefusedError: CONVERTER_MISSING, UNSAFE_WEIGHTS, UNKNOWN_FORMAT, WRONG_HEAD, MODEL_TOO_LARGE,
+    :raises RefusedError: UNSAFE_WEIGHTS, UNKNOWN_FORMAT, CONVERTER_MISSING, WRONG_HEAD, MODEL_TOO_LARGE,
         CONVERSION_FAILED, CONVERSION_LIMIT.
     """
-    python = converter or converter_python()
     with confined.scratch_folder() as scratch:
         confined.copy(weights.resolve(), scratch / "weights.pt", MOST_BYTES)
+        # Needs no more than Python, and says at once what is wrong with most files that are refused.
+        confined.run(
+            Path(sys.executable),
+            "kinemesh_models.importing.pickles:check",
+            {"path": "weights.pt"},
+            scratch,
+            _TRIAL,
+            demand=False,
+        )
+        python = converter or converter_python()
         answer = confined.run(
             python,
             "kinemesh_models.importing.ultralytics_export:convert",

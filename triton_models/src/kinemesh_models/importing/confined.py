@@ -36,7 +36,7 @@ class Answer:
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """An empty folder for the files of tasks, in the system's folder for such: whoever runs them may reach it."""
-    with tempfile.TemporaryDirectory(prefix="kinemesh-import-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="kinemesh-weights-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
@@ -103,6 +103,9 @@ def _answer(answers: IO[bytes], log: IO[bytes], status: int) -> Answer:
     except ValueError:
         if status == -signal.SIGXCPU:
             raise RefusedError("CONVERSION_LIMIT", "The model takes too much computing time.", limit="time") from None
+        if status == -signal.SIGKILL:  # not by us: the kernel's, for memory
+            message = "The model was ended by the system, which has too little memory for it."
+            raise RefusedError("CONVERSION_LIMIT", message, limit="memory") from None
         log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
         last = next(iter(reversed(log.read().decode(errors="replace").split("\n")[:-1])), "")
         how = f"signal {-status}" if status < 0 else f"status {status}"

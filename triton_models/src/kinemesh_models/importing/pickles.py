@@ -48,13 +48,19 @@ _TENSORS = {
     *(f"torch {kind}" for kind in _NUMBERS),
 }
 # fmt: off
-_INSTRUCTIONS = {
+_INSTRUCTIONS = frozenset({
     "APPEND", "APPENDS", "BINFLOAT", "BINGET", "BININT", "BININT1", "BININT2", "BINPERSID", "BINPUT", "BINUNICODE",
     "BUILD", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_SET", "EMPTY_TUPLE", "GLOBAL", "LONG1", "LONG_BINGET", "LONG_BINPUT",
     "MARK", "NEWFALSE", "NEWOBJ", "NEWTRUE", "NONE", "PROTO", "REDUCE", "SETITEM", "SETITEMS", "SHORT_BINSTRING",
     "STOP", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
-}
+})
 # fmt: on
+_OTHER_NAMES = {"EXT1", "EXT2", "EXT4", "INST", "NEWOBJ_EX", "OBJ", "STACK_GLOBAL"}
+
+
+def check(path: str) -> None:
+    """Raise what :func:`layers_and_values` raises."""
+    layers_and_values(Path(path))
 
 
 def layers_and_values(path: Path) -> tuple[set[str], set[str]]:
@@ -101,21 +107,24 @@ def _refuse_bare(file: io.BufferedReader) -> None:
     program = io.BytesIO(file.read(_MOST_PICKLE))
     try:
         for _ in range(_LEGACY_PICKLES):
-            _names(program)
+            _names(program, known=None)
     except (ValueError, EOFError) as error:
         raise RefusedError("UNKNOWN_FORMAT", "The file holds no weights that torch has saved.") from error
     raise RefusedError("UNKNOWN_FORMAT", "The file has torch's format before 1.6: load and save it with a newer torch.")
 
 
-def _names(program: io.BytesIO) -> set[str]:
-    """The names that one pickle refers to, as ``module Name``."""
+def _names(program: io.BytesIO, known: frozenset[str] | None = _INSTRUCTIONS) -> set[str]:
+    """The names that one pickle refers to, as ``module Name``.
+
+    :param known: instructions that may occur; None for all but those that refer to names in other ways.
+    """
     names = set()
     for instruction, argument, _ in pickletools.genops(program):
         if instruction.name == "GLOBAL" and isinstance(argument, str):
             if argument not in _TENSORS and argument not in _VALUES and not _LAYERS.fullmatch(argument):
                 raise _unsafe(f"Loading the file would call {_dotted(argument)[:100]}", argument)
             names.add(argument)
-        elif instruction.name not in _INSTRUCTIONS:
+        elif instruction.name in _OTHER_NAMES or (known is not None and instruction.name not in known):
             raise _unsafe(f"Loading the file would do what weights never need: {instruction.name}", instruction.name)
     return names
 

@@ -26,7 +26,8 @@ def examine(model: str, picture: str | None) -> dict[str, Any]:
     """The head of the network in the file ``model``, after it has answered to two pictures: ``picture`` (else a
     generated one) and a generated one.
 
-    :raises RefusedError: UNKNOWN_FORMAT, WRONG_HEAD, LABELS_MISMATCH, MODEL_TOO_LARGE, NOT_FINITE, DEAD_MODEL.
+    :raises RefusedError: UNKNOWN_FORMAT, WRONG_HEAD, LABELS_MISMATCH, MODEL_TOO_LARGE, NOT_FINITE, DEAD_MODEL,
+        INVALID_PICTURE.
     """
     cv2.setNumThreads(1)
     onnx_structure.check(Path(model))
@@ -83,7 +84,7 @@ def _read(path: Path) -> NDArray[np.uint8]:
     data = np.fromfile(path, np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None or image.shape[0] * image.shape[1] > _MOST_PIXELS:
-        raise RefusedError("CONVERSION_FAILED", "The picture to try the model on cannot be read.")
+        raise RefusedError("INVALID_PICTURE", "The picture to try the model on cannot be read.")
     return np.ascontiguousarray(image[:, :, ::-1], dtype=np.uint8)
 
 
