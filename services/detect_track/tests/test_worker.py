@@ -1,0 +1,229 @@
+"""The stages, with the real broker, object store and model server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from kinemesh import errors
+from kinemesh.bus.connection import Bus, connect
+from kinemesh.bus.tasks import TaskContext
+from kinemesh.bus.topology import event_subject
+from kinemesh.event.v1 import event_pb2
+from kinemesh.inference import TritonClient
+from kinemesh.job.v1 import job_pb2, parameters_pb2
+from kinemesh.job.v1.parameters_pb2 import InstructorParameters, JobParameters, PitstopParameters
+from kinemesh.media import FrameIndex, build_index
+from kinemesh.media.synthetic import write_clip
+from kinemesh.results.tracks import TrackRows, concatenate, rows_from_parquet
+from kinemesh.settings import NatsSettings
+from kinemesh.storage import ObjectStore, keys
+from kinemesh.task.v1 import task_pb2
+from kinemesh.testing.fixtures import NatsServer, TritonServer
+from kinemesh_detect_track.models import Detectors
+from kinemesh_detect_track.rehearsal import rehearse
+from kinemesh_detect_track.settings import DetectionSettings
+from kinemesh_detect_track.worker import Worker
+
+MODEL = "person_detector"
+STEADY = [3000 * number for number in range(40)]
+UNEVEN = list(accumulate([5000, *(1500 * (1 + number % 3) + number for number in range(39))]))
+PITSTOP = JobParameters(pitstop=PitstopParameters(model=MODEL))
+INSTRUCTOR = JobParameters(instructor=InstructorParameters(model=MODEL))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
+    async with connect(NatsSettings(url=nats_server.url), "test") as connected:
+        yield connected
+
+
+@dataclass
+class Job:
+    """A job whose source and index lie in the store."""
+
+    job_id: str
+    store: ObjectStore
+    worker: Worker
+    bus: Bus
+    index: FrameIndex
+    segments: list[task_pb2.Segment]
+    parameters: JobParameters
+
+    def task(self, stage: str, segment: int | None = None) -> task_pb2.Task:
+        return task_pb2.Task(
+            task_id=f"{self.job_id}.{stage}.main.{segment}",
+            job_id=self.job_id,
+            stage=stage,
+            parameters=self.parameters,
+            inputs=[job_pb2.JobInput(camera="main", asset_id=f"asset-{self.job_id}")],
+            segment=None if segment is None else self.segments[segment],
+            segments=self.segments,
+        )
+
+    async def do(self, stage: str, segment: int | None = None) -> task_pb2.TaskDone:
+        task = self.task(stage, segment)
+        done: task_pb2.TaskDone = await getattr(self.worker, stage)(task, TaskContext(self.bus, task))
+        return done
+
+    async def all(self) -> task_pb2.TaskDone:
+        """Detect the last segment first, track in order, refine."""
+        for segment in reversed(range(len(self.segments))):
+            await self.do("detect", segment)
+        for segment in range(len(self.segments)):
+            await self.do("track", segment)
+        return await self.do("refine")
+
+    async def bytes_of(self, stage: str, suffix: str = "parquet") -> list[bytes]:
+        return [
+            await self.store.get_bytes(keys.stage_result(self.job_id, stage, "main", segment.index, suffix))
+            for segment in self.segments
+        ]
+
+    async def rows(self, stage: str) -> TrackRows:
+        return concatenate([rows_from_parquet(data) for data in await self.bytes_of(stage)])
+
+    async def shown(self) -> list[event_pb2.FrameResult]:
+        """What the job's listeners were told, in the stream's order."""
+        messages = await self.bus.jetstream.subscribe(event_subject(self.job_id, "frames"), ordered_consumer=True)
+        frames: list[event_pb2.FrameResult] = []
+        while len(frames) < self.index.frame_count:
+            message = await messages.next_msg(timeout=10)
+            frames += event_pb2.JobEvent.FromString(message.data).frames.frames
+        await messages.unsubscribe()
+        return frames
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def make_job(s3_store: ObjectStore, triton_server: TritonServer, bus: Bus, tmp_path: Path) -> AsyncIterator[Any]:
+    async with TritonClient(triton_server.settings) as triton:
+        worker = Worker(s3_store, Detectors(triton, known_s=1), DetectionSettings(in_flight=3))
+
+        async def make(
+            name: str, cuts: Sequence[int], parameters: JobParameters, pts: Sequence[int] = STEADY, **clip: Any
+        ) -> Job:
+            path = tmp_path / f"{name}.mp4"
+            write_clip(path, pts=pts, **clip)
+            index = build_index(path)
+            stops = [*cuts[1:], index.frame_count]
+            segments = [
+                task_pb2.Segment(camera="main", index=number, start_frame=start, stop_frame=stop)
+                for number, (start, stop) in enumerate(zip(cuts, stops, strict=True))
+            ]
+            await s3_store.put_file(path, keys.asset_source(f"asset-{name}"))
+            await s3_store.put_bytes(keys.asset_index(f"asset-{name}"), index.to_bytes())
+            return Job(name, s3_store, worker, bus, index, segments, parameters)
+
+        yield make
+
+
+@pytest.mark.parametrize("pts", [STEADY, UNEVEN], ids=["steady", "uneven"])
+@pytest.mark.parametrize("parameters", [PITSTOP, INSTRUCTOR], ids=["pitstop", "instructor"])
+async def test_two_people_from_the_first_frame_to_the_last(
+    make_job: Any, parameters: JobParameters, pts: list[int]
+) -> None:
+    pipeline = parameters.WhichOneof("pipeline")
+    job: Job = await make_job(f"people-{pipeline}-{pts[0]}", [0, 9, 10, 31], parameters, pts)
+    done = await job.all()
+
+    detected = await job.rows("detect")
+    assert detected.frame_index.tolist() == [frame for frame in range(40) for _ in range(2)]
+    np.testing.assert_array_equal(detected.time_sec, job.index.times[detected.frame_index])
+    assert set(detected.track_id.tolist()) == {0}
+    assert (detected.box >= 0).all()
+    assert (detected.box <= np.tile((job.index.width, job.index.height), 2)).all()
+
+    tracked = await job.rows("track")
+    assert tracked.track_id.tolist() == [1, 2] * 40
+    assert not tracked.interpolated.any()
+
+    refined = await job.rows("refine")
+    assert refined.frame_index.tolist() == [frame for frame in range(40) for _ in range(2)]
+    assert refined.track_id.tolist() == [1, 2] * 40
+
+    assert done.frames == 40
+    assert done.summary["model"] == MODEL
+    assert done.summary["source_frame_count"] == 40
+    assert "tracks.parquet" in {output.name for output in done.outputs}
+    for output in done.outputs:
+        data = await job.store.get_bytes(keys.output(job.job_id, output.name))
+        assert len(data) == output.size_bytes
+
+
+async def test_listeners_are_told_every_frame_once_in_order(make_job: Any) -> None:
+    job: Job = await make_job("listeners", [0, 15, 31], PITSTOP)
+    await job.all()
+    await job.do("track", 1)  # as after a crash
+    frames = await job.shown()
+    assert [frame.frame_index for frame in frames] == list(range(40))
+    assert [frame.time_sec for frame in frames] == job.index.times.tolist()
+    for frame in frames:
+        assert [(one.track_id, one.label) for one in frame.tracks] == [(1, "person"), (2, "person")]
+
+
+async def test_cuts_and_repetitions_change_nothing(make_job: Any) -> None:
+    whole: Job = await make_job("whole", [0], PITSTOP, UNEVEN)
+    parts: Job = await make_job("parts", [0, 1, 2, 17, 39], PITSTOP, UNEVEN)
+    await whole.all()
+    await parts.all()
+    for stage in ("detect", "track", "refine"):
+        one, other = await whole.rows(stage), await parts.rows(stage)
+        for name in (column.name for column in fields(TrackRows)):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=f"{stage} {name}")
+    assert (await whole.bytes_of("track", "state"))[-1] == (await parts.bytes_of("track", "state"))[-1]
+    before = [await parts.bytes_of(stage) for stage in ("detect", "track", "refine")]
+    await parts.all()
+    assert [await parts.bytes_of(stage) for stage in ("detect", "track", "refine")] == before
+
+
+async def test_an_upright_picture_of_any_shape(make_job: Any) -> None:
+    job: Job = await make_job("turned", [0, 20], PITSTOP, size=(64, 128), rotation=90)
+    await job.all()
+    assert job.index.height > job.index.width
+    rows = await job.rows("refine")
+    assert len(np.unique(rows.track_id)) == 2
+    assert (rows.box <= np.tile((job.index.width, job.index.height), 2)).all()
+
+
+async def test_nobody_passes_a_threshold_that_is_too_high(make_job: Any) -> None:
+    parameters = JobParameters(pitstop=PitstopParameters(model=MODEL, threshold=0.95))
+    job: Job = await make_job("nobody", [0, 20], parameters)
+    done = await job.all()
+    assert len(await job.rows("detect")) == 80
+    assert len(await job.rows("refine")) == 0
+    assert done.summary["objects"] == 0
+
+
+async def test_one_of_two_passes_a_threshold_between_them(make_job: Any) -> None:
+    parameters = JobParameters(pitstop=PitstopParameters(model=MODEL, threshold=0.85))
+    job: Job = await make_job("one", [0, 20], parameters)
+    await job.all()
+    assert (await job.rows("refine")).track_id.tolist() == [1] * 40
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "reason"),
+    [
+        ("gone", errors.NotFound, "MODEL_NOT_FOUND"),
+        ("pose_detector", errors.InvalidArgument, "WRONG_MODEL_TASK"),
+    ],
+)
+async def test_a_model_that_cannot_detect_ends_the_task_with_a_reason(
+    make_job: Any, model: str, kind: type[errors.KinemeshError], reason: str
+) -> None:
+    parameters = parameters_pb2.JobParameters(pitstop=PitstopParameters(model=model))
+    job: Job = await make_job(f"model-{model}", [0], parameters)
+    with pytest.raises(kind) as refused:
+        await job.do("detect", 0)
+    assert refused.value.reason == reason
+
+
+def test_the_rehearsal_passes() -> None:
+    rehearse()
