@@ -6,6 +6,7 @@ import io
 import json
 import secrets
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -32,8 +33,8 @@ async def test_style_smoothing_and_blurring(rest: Rest, person_clip: bytes, tmp_
 
 
 @pytest.mark.parametrize("subject", [{"subject": "MAIN"}, {"subject": "AT_POINT", "x": 0.5, "y": 0.6}])
-async def test_the_subject_is_who_was_asked_for(rest: Rest, person_clip: bytes, subject: dict[str, object]) -> None:
-    parameters: dict[str, object] = {"subject": subject["subject"]}
+async def test_the_subject_is_who_was_asked_for(rest: Rest, person_clip: bytes, subject: dict[str, Any]) -> None:
+    parameters: dict[str, Any] = {"subject": subject["subject"]}
     if "x" in subject:
         parameters["subject_point"] = {"time_sec": 1.0, "point": {"x": subject["x"], "y": subject["y"]}}
     job = await rest.run(person_clip, **parameters)

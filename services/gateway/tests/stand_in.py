@@ -248,7 +248,7 @@ class Sessions(session_pb2_grpc.SessionServiceServicer):
     def _queue(self, session: session_pb2.Session, parameters: parameters_pb2.InstructorParameters) -> None:
         job_id = f"job-{next(self.c.ids)}"
         wanted = parameters_pb2.JobParameters(instructor=parameters)
-        self.c.add_job(job_id, session.owner, session.asset_id, wanted)
+        self.c.add_job(job_id, session.owner, session.asset_id, wanted).session_id = session.session_id
         session.job_id = job_id
 
     async def CreateSession(self, request: Any, context: Any) -> Any:  # noqa: N802

@@ -13,7 +13,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.job.v1 import job_pb2, parameters_pb2
-from kinemesh.results.tracks import TrackRows, rows_to_parquet
+from kinemesh.results.tracks import TrackRows
+from kinemesh.results.tracks_parquet import rows_to_parquet
 from kinemesh.serving.channel import call
 from kinemesh.session.v1 import session_pb2
 from kinemesh.storage import keys

@@ -23,7 +23,7 @@ from kinemesh.media import FrameIndex, H264Writer, Image, build_index, concatena
 from kinemesh.media.synthetic import write_clip
 from kinemesh.results.poses import LANDMARKS, PoseRows, rows_to_parquet
 from kinemesh.results.tracks import TrackRows
-from kinemesh.results.tracks import rows_to_parquet as tracks_to_parquet
+from kinemesh.results.tracks_parquet import rows_to_parquet as tracks_to_parquet
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kinemesh.inference.detector import Detector, in_picture, letterbox, padded, scaled
+from kinemesh.errors import InvalidArgument
+from kinemesh.inference.detector import Detector, in_picture, letterbox, padded, resized, scaled
 
 FIXED = Detector("fixed", 416, 416, False, ("person", "car"))
 RESIZABLE = Detector("resizable", 416, 416, True, ("person",))
@@ -30,6 +31,22 @@ def test_a_resizable_input_is_no_larger_than_the_picture_needs() -> None:
     assert letterbox(RESIZABLE, 768, 432).padded == (416, 256)
     assert letterbox(RESIZABLE, 432, 768).padded == (256, 416)
     assert letterbox(FIXED, 768, 432).padded == (416, 416)
+
+
+def test_a_larger_input_is_the_whole_of_what_changes() -> None:
+    assert letterbox(resized(RESIZABLE, 960, "input_size"), 1280, 720).padded == (960, 544)
+    assert resized(RESIZABLE, 0, "input_size") == RESIZABLE
+    for detector, size, reason in (
+        (RESIZABLE, 100, "OUT_OF_RANGE"),
+        (RESIZABLE, 32, "OUT_OF_RANGE"),
+        (RESIZABLE, 1568, "OUT_OF_RANGE"),
+        (RESIZABLE, -64, "OUT_OF_RANGE"),
+        (FIXED, 640, "FIXED_INPUT_SIZE"),
+    ):
+        with pytest.raises(InvalidArgument) as refusal:
+            resized(detector, size, "input_size")
+        assert refusal.value.reason == reason
+        assert refusal.value.metadata["field"] == "input_size"
 
 
 def test_what_pads_or_lies_outside_is_no_box() -> None:

@@ -9,14 +9,8 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinemesh.results.tracks import (
-    TRACK_SCHEMA,
-    TrackRows,
-    concatenate,
-    empty_rows,
-    rows_from_parquet,
-    rows_to_parquet,
-)
+from kinemesh.results.tracks import TrackRows, concatenate, empty_rows
+from kinemesh.results.tracks_parquet import TRACK_SCHEMA, rows_from_parquet, rows_to_parquet
 
 
 def some_rows(count: int, seed: int = 0) -> TrackRows:

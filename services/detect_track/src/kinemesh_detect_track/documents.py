@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.media import FrameIndex
-from kinemesh.results.tracks import TrackRows, rows_to_parquet, to_table
+from kinemesh.results.tracks import TrackRows
+from kinemesh.results.tracks_parquet import rows_to_parquet, to_table
 from kinemesh_detect_track.domain.path import Path, measure
 from kinemesh_detect_track.domain.recording import Recording
 from kinemesh_detect_track.domain.report import report

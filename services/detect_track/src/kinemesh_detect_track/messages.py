@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,19 @@ _DEFAULT_LOST_S, _LONGEST_LOST_S = 2.0, 30.0
 _PERSON = "person"
 
 
-def job_of(parameters: parameters_pb2.JobParameters) -> tuple[str, float]:
-    """The model and the threshold that a job asks for."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a job wants to have things found."""
+
+    model: str
+    threshold: float
+    input_size: int
+
+
+def wanted_by(parameters: parameters_pb2.JobParameters) -> Wanted:
+    """How a job wants to have things found; ingest has filled in what the user left open."""
     wanted = parameters.pitstop if parameters.HasField("pitstop") else parameters.instructor
-    return wanted.model, wanted.threshold if wanted.HasField("threshold") else DEFAULT_THRESHOLD
+    return Wanted(wanted.model, wanted.threshold, wanted.input_size)
 
 
 def job_classes(parameters: parameters_pb2.JobParameters, model: Detector) -> NDArray[np.int16] | None:

@@ -11,7 +11,7 @@ from kinemesh.inference.detector import Boxes, Detector, letterbox, padded
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.media import build_index, decode
 from kinemesh.media.synthetic import write_clip
-from kinemesh.results.tracks import rows_from_parquet, rows_to_parquet
+from kinemesh.results.tracks_parquet import rows_from_parquet, rows_to_parquet
 from kinemesh_detect_track.documents import instructor_files, pitstop_files
 from kinemesh_detect_track.domain.refine import Refinement
 from kinemesh_detect_track.domain.state import TrackerState, fresh_state

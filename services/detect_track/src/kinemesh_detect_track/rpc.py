@@ -13,7 +13,7 @@ import numpy as np
 from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import detect_track_pb2, detect_track_pb2_grpc
 from kinemesh.errors import InvalidArgument
-from kinemesh.inference.detector import Boxes
+from kinemesh.inference.detector import Boxes, resized
 from kinemesh.media.picture import decode_picture
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_flight, in_thread
@@ -54,7 +54,7 @@ class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
     ) -> detect_track_pb2.DetectResponse:
         options = request.options
         threshold, most = threshold_of(options, "options"), most_of(options, "options")
-        model = await self._detectors.named(options.model)
+        model = resized(await self._detectors.named(options.model), options.input_size, "options.input_size")
         classes = classes_of(options.labels, model, "options")
         image = await self._decode(request.frame)
         boxes = await self._detectors.look(model, image)
@@ -72,10 +72,10 @@ class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
         first = await anext(aiter(requests), None)
         if first is None:
             return
-        parameters = parameters_of(first.options)
-        most = most_of(first.options.detect, "options.detect")
-        model = await self._detectors.named(first.options.detect.model)
-        classes = classes_of(first.options.detect.labels, model, "options.detect")
+        parameters, detect = parameters_of(first.options), first.options.detect
+        most = most_of(detect, "options.detect")
+        model = resized(await self._detectors.named(detect.model), detect.input_size, "options.detect.input_size")
+        classes = classes_of(detect.labels, model, "options.detect")
 
         async def see(frame: common_pb2.EncodedFrame) -> _Seen:
             image = await self._decode(frame)

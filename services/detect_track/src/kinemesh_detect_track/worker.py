@@ -10,12 +10,13 @@ import numpy as np
 
 from kinemesh.bus.inputs import asset_of, result_key, segments_of
 from kinemesh.bus.tasks import TaskContext
-from kinemesh.inference.detector import Boxes, Detector, Letterbox, letterbox, padded
+from kinemesh.inference.detector import Boxes, Detector, Letterbox, letterbox, padded, resized
 from kinemesh.job.v1 import job_pb2
 from kinemesh.media import Frame, FrameIndex, decode
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import ahead, batch_size, batches, in_flight, in_thread
-from kinemesh.results.tracks import TrackRows, concatenate, rows_from_parquet, rows_to_parquet
+from kinemesh.results.tracks import TrackRows, concatenate
+from kinemesh.results.tracks_parquet import rows_from_parquet, rows_to_parquet
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2
@@ -23,7 +24,7 @@ from kinemesh_detect_track.documents import Documents, instructor_files, pitstop
 from kinemesh_detect_track.domain.refine import Refinement
 from kinemesh_detect_track.domain.state import CameraPath, TrackerState, fresh_state
 from kinemesh_detect_track.domain.tracker import parameters_for
-from kinemesh_detect_track.messages import frame_results, job_classes, job_of
+from kinemesh_detect_track.messages import frame_results, job_classes, wanted_by
 from kinemesh_detect_track.models import Detectors
 from kinemesh_detect_track.rows import found_rows, refined_rows, tracked_rows
 from kinemesh_detect_track.settings import DetectionSettings
@@ -47,7 +48,8 @@ class Worker:
         segment = task.segment
         asset_id = asset_of(task, segment.camera)
         index = await self._index(asset_id)
-        model = await self._detectors.named(job_of(task.parameters)[0])
+        wanted = wanted_by(task.parameters)
+        model = resized(await self._detectors.named(wanted.model), wanted.input_size, "input_size")
         box = letterbox(model, index.width, index.height)
         count = segment.stop_frame - segment.start_frame
         found: list[Boxes] = []
@@ -77,15 +79,15 @@ class Worker:
         """Follow the objects through the next segment, and tell the job's listeners what is where."""
         segment = task.segment
         index = await self._index(asset_of(task, segment.camera))
-        name, threshold = job_of(task.parameters)
-        model = await self._detectors.named(name)
+        wanted = wanted_by(task.parameters)
+        model = await self._detectors.named(wanted.model)
         state = fresh_state()
         if segment.index > 0:
             before = segments_of(task, segment.camera)[segment.index - 1]
             state = TrackerState.from_bytes(await self._store.get_bytes(result_key(task, "track", before, _STATE)))
         rows = rows_from_parquet(await self._store.get_bytes(result_key(task, "detect", segment)))
         span = segment.start_frame, segment.stop_frame
-        parameters = parameters_for(threshold, _LOST_S, camera_motion=True, hindsight=True)
+        parameters = parameters_for(wanted.threshold, _LOST_S, camera_motion=True, hindsight=True)
         named, after, path = await in_thread(tracked_rows, rows, *span, index, state, parameters)
         await self._store.put_bytes(result_key(task, "track", segment, _STATE), after.to_bytes())
         await self._store.put_bytes(result_key(task, "track", segment, _CAMERA), path.to_bytes())
@@ -98,8 +100,8 @@ class Worker:
         camera = task.inputs[0].camera
         segments = segments_of(task, camera)
         index = await self._index(asset_of(task, camera))
-        name, threshold = job_of(task.parameters)
-        model = await self._detectors.named(name)
+        wanted = wanted_by(task.parameters)
+        model = await self._detectors.named(wanted.model)
         parts, paths = [], []
         for segment in segments:
             parts.append(rows_from_parquet(await self._store.get_bytes(result_key(task, "track", segment))))
@@ -107,7 +109,7 @@ class Worker:
             paths.append(path.offsets)
             await context.report(0.5 * len(parts) / len(segments))
         whole = CameraPath(np.concatenate(paths))
-        documents = await in_thread(_outcome, concatenate(parts), whole, index, task, model, threshold)
+        documents = await in_thread(_outcome, concatenate(parts), whole, index, task, model)
         for segment in segments:
             inside = (documents.drawn.frame_index >= segment.start_frame) & (
                 documents.drawn.frame_index < segment.stop_frame
@@ -118,7 +120,7 @@ class Worker:
         for file_name, content_type, data in documents.files:
             await self._store.put_bytes(keys.output(task.job_id, file_name), data, content_type)
             done.outputs.append(job_pb2.JobOutput(name=file_name, content_type=content_type, size_bytes=len(data)))
-        done.summary.update({**documents.summary, "model": name, "source_frame_count": index.frame_count})
+        done.summary.update({**documents.summary, "model": wanted.model, "source_frame_count": index.frame_count})
         return done
 
     async def _index(self, asset_id: str) -> FrameIndex:
@@ -139,10 +141,8 @@ async def _each(source: AsyncGenerator[list[Image], None]) -> AsyncGenerator[Ima
                 yield image
 
 
-def _outcome(
-    rows: TrackRows, path: CameraPath, index: FrameIndex, task: task_pb2.Task, model: Detector, threshold: float
-) -> Documents:
-    objects = refined_rows(rows, index, path, Refinement(least_score=threshold))
+def _outcome(rows: TrackRows, path: CameraPath, index: FrameIndex, task: task_pb2.Task, model: Detector) -> Documents:
+    objects = refined_rows(rows, index, path, Refinement(least_score=wanted_by(task.parameters).threshold))
     if task.parameters.HasField("pitstop"):
         return pitstop_files(objects, index, task.parameters.pitstop, model.labels)
     return instructor_files(objects, index, task.parameters.instructor, model.labels)

@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kinemesh import errors
-from kinemesh.inference.detector import TASK
+from kinemesh.inference.detector import TASK, resized
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.telemetry.tracing import trace_headers
 from kinemesh_ingest.catalogue import assets, jobs, models
@@ -32,7 +32,7 @@ class JobMaker:
         """Name the model and the threshold that were left open, so that the job keeps them whatever changes later.
 
         :raises NotFound: MODEL_NOT_FOUND.
-        :raises InvalidArgument: WRONG_MODEL_TASK.
+        :raises InvalidArgument: WRONG_MODEL_TASK; OUT_OF_RANGE or FIXED_INPUT_SIZE, of ``input_size``.
         :raises FailedPrecondition: MODEL_NOT_READY, or MODEL_REQUIRED if there is no default.
         :raises Unavailable: MODEL_UNAVAILABLE.
         """
@@ -46,6 +46,8 @@ class JobMaker:
                 asked.model = await self.registry.default_detector()
             if not asked.HasField("threshold"):
                 asked.threshold = _THRESHOLD
+            if asked.input_size:
+                resized(await self.registry.detector(asked.model), asked.input_size, "input_size")
         return whole
 
     async def make(

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kinemesh import errors
 from kinemesh.inference.client import TritonClient
-from kinemesh.inference.detector import default_detector, parameters_of
+from kinemesh.inference.detector import Detector, default_detector, detector, parameters_of
 from kinemesh.model.v1 import model_pb2
 from kinemesh_ingest.catalogue import models
 from kinemesh_ingest.catalogue.tables import AnyRow
@@ -97,6 +97,13 @@ class Registry:
         :raises FailedPrecondition: MODEL_REQUIRED.
         """
         return await default_detector(self.triton)
+
+    async def detector(self, name: str) -> Detector:
+        """What a detector takes.
+
+        :raises NotFound: MODEL_NOT_FOUND.
+        """
+        return await detector(self.triton, name)
 
     async def _describe(self, name: str, ready: bool, row: AnyRow | None, default: str) -> model_pb2.Model:
         """A model as the model server describes it, and else as the catalogue does."""

@@ -11,7 +11,7 @@ import numpy as np
 from kinemesh.media import H264Writer, build_index, concatenate, decode, plays_in_browsers, remux
 from kinemesh.media.picture import encode_picture
 from kinemesh.media.synthetic import write_clip
-from kinemesh.results import poses, tracks
+from kinemesh.results import poses, tracks, tracks_parquet
 from kinemesh_render.domain.canvas import on_nv12
 from kinemesh_render.domain.drawing import draw_scene
 from kinemesh_render.domain.scene import Area, Body, Scene
@@ -26,7 +26,7 @@ _SIZE = (64, 48)
 def rehearse() -> None:
     """Read, draw, encode, join; raises whatever a job would fail with."""
     poses.rows_from_parquet(poses.rows_to_parquet(poses.empty_rows()))
-    tracks.rows_from_parquet(tracks.rows_to_parquet(tracks.empty_rows()))
+    tracks_parquet.rows_from_parquet(tracks_parquet.rows_to_parquet(tracks.empty_rows()))
     scene = Scene(
         bodies=[Body(1, np.full((COUNT, 2), 24, np.float32), np.ones(COUNT, np.float32))],
         things=[

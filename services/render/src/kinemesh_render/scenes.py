@@ -12,7 +12,7 @@ from kinemesh.bus.inputs import result_key, segments_of
 from kinemesh.errors import Internal
 from kinemesh.media import FrameIndex
 from kinemesh.pipelining import in_thread
-from kinemesh.results import poses, tracks
+from kinemesh.results import poses, tracks, tracks_parquet
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_render.domain.poses import PoseTable, scene_of_poses
@@ -51,7 +51,7 @@ async def _of_poses(store: ObjectStore, task: task_pb2.Task, index: FrameIndex, 
 async def _of_tracks(store: ObjectStore, task: task_pb2.Task, index: FrameIndex, style: Style) -> SceneOf:
     since = index_before(index, task.segment.start_frame, style.trail_sec)
     results = await _results(store, task, "refine", since)
-    rows = await in_thread(lambda: tracks.concatenate([tracks.rows_from_parquet(result) for result in results]))
+    rows = await in_thread(lambda: tracks.concatenate([tracks_parquet.rows_from_parquet(result) for result in results]))
     labels, zones = _reported(await store.get_bytes(keys.output(task.job_id, REPORT)))
     table, times, size = table_of(rows), index.times, (index.width, index.height)
     return lambda frame: scene_of_tracks(table, labels, zones, frame, float(times[frame]), size, style.trail_sec)

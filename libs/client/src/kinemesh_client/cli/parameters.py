@@ -14,6 +14,10 @@ Video = Annotated[Path, typer.Argument(help="The video file.")]
 OutDir = Annotated[Path | None, typer.Option("--out", help="Folder for results; out/<job id> if not given.")]
 At = Annotated[str, typer.Option(metavar="TIME,X,Y", help="Seconds, and fractions of width and height.")]
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="Least score of a box.")]
+InputSize = Annotated[
+    int | None,
+    typer.Option(min=64, max=1536, help="Longest side that pictures are scaled to for detection; finds small objects."),
+]
 Zones = Annotated[
     list[str] | None,
     typer.Option("--zone", metavar="NAME:X,Y;X,Y;X,Y", help="Polygon to measure presence in; may be repeated."),

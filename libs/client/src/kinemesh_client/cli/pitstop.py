@@ -12,6 +12,7 @@ from kinemesh_client.cli.options import AsJson, DataDir, Models, Url
 from kinemesh_client.cli.parameters import (
     Colors,
     HideLabels,
+    InputSize,
     Labels,
     LabelsFile,
     LineThickness,
@@ -41,6 +42,7 @@ def pitstop(
     label: Labels = None,
     labels: LabelsFile = None,
     threshold: Threshold = 0.5,
+    input_size: InputSize = None,
     zone: Zones = None,
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for tracks, report and events as well.")
@@ -67,6 +69,7 @@ def pitstop(
     parameters = given(
         model=model or None,
         threshold=threshold,
+        input_size=input_size,
         zones=zones_of(zone),
         style=style_of(color, line_thickness, trail, side_by_side, hide_labels),
     )

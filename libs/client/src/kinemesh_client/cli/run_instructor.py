@@ -8,7 +8,7 @@ import typer
 
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Models, Url
-from kinemesh_client.cli.parameters import At, OutDir, Threshold, Video, existing, point_of
+from kinemesh_client.cli.parameters import At, InputSize, OutDir, Threshold, Video, existing, point_of
 from kinemesh_client.cli.processing import Request, given, into, report, run_request
 from kinemesh_client.cli.running import run
 
@@ -18,6 +18,7 @@ def instructor(
     at: At = "",
     model: Annotated[str, typer.Option(help="Detector; the mesh's default if not given.")] = "",
     threshold: Threshold = 0.5,
+    input_size: InputSize = None,
     out_dir: OutDir = None,
     as_json: AsJson = False,
     url: Url = "",
@@ -29,6 +30,7 @@ def instructor(
     Uses the mesh that --url names or that runs in --data-dir, and starts one for as long as it takes if none does.
     Ctrl-C cancels the job.
     """
-    parameters = given(subject_point=point_of(at) if at else None, model=model or None, threshold=threshold)
+    point = point_of(at) if at else None
+    parameters = given(subject_point=point, model=model or None, threshold=threshold, input_size=input_size)
     request = Request("instructor", existing(video, "VIDEO"), parameters, into(out_dir))
     report(run(run_request(request, url, data_dir, models)), as_json=as_json)

@@ -13,6 +13,7 @@ from kinemesh_client.cli.options import AsJson, DataDir, Models, Url
 from kinemesh_client.cli.parameters import (
     Colors,
     HideLabels,
+    InputSize,
     Labels,
     LabelsFile,
     LineThickness,
@@ -40,6 +41,7 @@ def pitstop(
     label: Labels = None,
     labels: LabelsFile = None,
     threshold: Threshold = 0.5,
+    input_size: InputSize = None,
     zone: Zones = None,
     series: Annotated[str, typer.Option(help="Championship.")] = "",
     race: Annotated[str, typer.Option(help="Race.")] = "",
@@ -66,6 +68,7 @@ def pitstop(
     parameters = given(
         model=model or None,
         threshold=threshold,
+        input_size=input_size,
         zones=zones_of(zone),
         series=series or None,
         race=race or None,

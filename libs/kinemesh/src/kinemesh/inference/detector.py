@@ -7,7 +7,7 @@ The contract: input ``image`` UINT8 [N, H, W, 3] RGB, the picture at the top lef
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import cv2
@@ -21,6 +21,8 @@ from kinemesh.nv12 import Image
 TASK: Final = "detector"
 _PAD: Final = 114
 _MULTIPLE: Final = 32
+_LEAST_SIZE: Final = 64
+_MOST_SIZE: Final = 1536
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,30 @@ async def default_detector(triton: TritonClient) -> str:
 
 def _whole(text: str) -> int:
     return int(text) if text.isdecimal() else 0
+
+
+def resized(detector: Detector, size: int, field: str) -> Detector:
+    """The same detector with pictures scaled to another longest side than its own; 0 is its own.
+
+    :param field: what a refusal names.
+    :raises InvalidArgument: ``OUT_OF_RANGE``; ``FIXED_INPUT_SIZE``, if it takes no other.
+    """
+    if not size:
+        return detector
+    if size % _MULTIPLE or not _LEAST_SIZE <= size <= _MOST_SIZE:
+        raise InvalidArgument(
+            "OUT_OF_RANGE",
+            f"{field} must be a multiple of {_MULTIPLE} between {_LEAST_SIZE} and {_MOST_SIZE}.",
+            field=field,
+        )
+    if not detector.resizable:
+        raise InvalidArgument(
+            "FIXED_INPUT_SIZE",
+            f"The model {detector.name} takes pictures of {detector.width}×{detector.height} only: leave {field} out.",
+            field=field,
+            model=detector.name,
+        )
+    return replace(detector, width=size, height=size)
 
 
 def letterbox(detector: Detector, width: int, height: int) -> Letterbox:

@@ -37,9 +37,9 @@ class Rest:
         _ok(await self.call("POST", f"/api/v1/assets/{asset_id}/confirm", json={}))
         return asset_id
 
-    async def start(self, asset_id: str, **parameters: Any) -> str:
-        """Queue a pose job; answers with its id."""
-        body = {"pipeline": "pose", "asset_id": asset_id, "parameters": parameters}
+    async def start(self, asset_id: str, pipeline: str = "pose", **parameters: Any) -> str:
+        """Queue a job; answers with its id."""
+        body = {"pipeline": pipeline, "asset_id": asset_id, "parameters": parameters}
         job_id: str = _ok(await self.call("POST", "/api/v1/jobs", json=body))["job_id"]
         return job_id
 
@@ -62,9 +62,9 @@ class Rest:
         assert job["state"] in _ENDED
         return job
 
-    async def run(self, data: bytes, **parameters: Any) -> dict[str, Any]:
+    async def run(self, data: bytes, pipeline: str = "pose", **parameters: Any) -> dict[str, Any]:
         """Upload, run, and require success."""
-        job = await self.ended(await self.start(await self.upload(data), **parameters))
+        job = await self.ended(await self.start(await self.upload(data), pipeline, **parameters))
         assert job["state"] == "SUCCEEDED", job["failure"]
         return job
 

@@ -48,6 +48,8 @@ class PoseParameters(Body):
 
 
 Threshold = Annotated[float, Field(ge=0, le=1)]
+InputSize = Annotated[int, Field(ge=64, le=1536, multiple_of=32)]
+INPUT_SIZE = "longest side that pictures are scaled to for detection, for models that take any; the model's own"
 
 
 class InstructorParameters(Body):
@@ -56,6 +58,7 @@ class InstructorParameters(Body):
     subject_point: SubjectPoint | None = Field(default=None, description="the longest presence when not given")
     model: str | None = Field(default=None, max_length=64, description="detector; the default one when not given")
     threshold: Threshold | None = Field(default=None, description="least score of a box; 0.5")
+    input_size: InputSize | None = Field(default=None, description=INPUT_SIZE)
 
 
 class Zone(Body):
@@ -70,6 +73,7 @@ class PitstopParameters(Body):
 
     model: str | None = Field(default=None, max_length=64, description="detector; there is no default")
     threshold: Threshold | None = Field(default=None, description="least score of a box; 0.5")
+    input_size: InputSize | None = Field(default=None, description=INPUT_SIZE)
     zones: list[Zone] | None = Field(default=None, max_length=32)
     series: str | None = Field(default=None, max_length=200)
     race: str | None = Field(default=None, max_length=200)

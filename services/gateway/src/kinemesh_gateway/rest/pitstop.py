@@ -25,7 +25,7 @@ from kinemesh_gateway.rest.content import CONTENT_RESPONSES
 from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, JobId
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.forms import checked, form_document, json_field
-from kinemesh_gateway.rest.parameters import PitstopParameters
+from kinemesh_gateway.rest.parameters import INPUT_SIZE, PitstopParameters
 from kinemesh_gateway.rest.upload import Expected
 
 PATH = "/api/pitstop/jobs"
@@ -34,7 +34,7 @@ router = APIRouter(prefix=PATH, tags=["pit stops"])
 _PIPELINE = "pitstop"
 _VIDEO, _REPORT, _EVENTS = "annotated.mp4", "report.json", "events.csv"
 _SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
-_TEXTS = ("series", "race", "notes", "model", "threshold")
+_TEXTS = ("series", "race", "notes", "model", "threshold", "input_size")
 _MOST_LOG_LINES = 1000
 _MOST_LOG_PAGES = 20
 _AT_ONCE = 8
@@ -117,6 +117,7 @@ class Deleted(BaseModel):
         notes="free text",
         model="detector; the setting KINEMESH_PITSTOP__MODEL when not given",
         threshold="least score of a box, 0 to 1; the setting KINEMESH_PITSTOP__THRESHOLD when not given",
+        input_size=INPUT_SIZE,
         zones="JSON list of `Zone`: where presence is timed",
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -19,7 +18,7 @@ from kinemesh_gateway.rest.content import CONTENT_RESPONSES
 from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, JobId, PageDep, SessionId
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.forms import checked, form_document, json_field
-from kinemesh_gateway.rest.parameters import Threshold
+from kinemesh_gateway.rest.parameters import INPUT_SIZE, InputSize, Threshold
 from kinemesh_gateway.rest.upload import Expected
 
 PATH = "/sessions"
@@ -30,7 +29,6 @@ _RESULT = "instructor_tracking.json"
 _VIDEO = Expected(field="video")
 _ACTIVE = (job_pb2.JOB_STATE_QUEUED, job_pb2.JOB_STATE_RUNNING)
 _ENDED = (job_pb2.JOB_STATE_SUCCEEDED, job_pb2.JOB_STATE_FAILED, job_pb2.JOB_STATE_CANCELLED)
-_MOST_PAGES = 5
 
 
 class _Camel(BaseModel):
@@ -51,6 +49,7 @@ class ProcessSession(_Camel):
     subject: Subject | None = Field(default=None, description="the longest presence when not given")
     model: str | None = Field(default=None, max_length=64, description="detector; the default one when not given")
     threshold: Threshold | None = Field(default=None, description="least score of a box; 0.5")
+    input_size: InputSize | None = Field(default=None, description=INPUT_SIZE)
 
 
 class ImportMetadata(ProcessSession):
@@ -70,7 +69,7 @@ class InstructorJob(_Camel):
     """A job over a session."""
 
     job_id: str
-    session_id: str | None = Field(description="null when a later job has taken its place")
+    session_id: str | None = Field(description="null for a job that was not made for a session")
     status: Literal["queued", "running", "completed", "failed", "cancelled"]
     stage: str | None
     progress: float = Field(description="0 to 1")
@@ -219,7 +218,7 @@ async def list_jobs(
     )
     found = await call(call.mesh.upstreams.jobs.ListJobs, request)
     return {
-        "jobs": await _jobs(call, found.jobs),
+        "jobs": [_job(job) for job in found.jobs],
         "total": found.total_size,
         "limit": page.limit,
         "offset": page.offset,
@@ -230,7 +229,7 @@ async def list_jobs(
 @router.get("/jobs/{job_id}", response_model=InstructorJob, responses=documented(404))
 async def get_job(job_id: JobId, call: CallerDep) -> Any:
     """One job over a session."""
-    return (await _jobs(call, [await jobs.find(call, job_id, _PIPELINE)]))[0]
+    return _job(await jobs.find(call, job_id, _PIPELINE))
 
 
 @router.delete("/jobs/{job_id}", response_model=InstructorJob, responses=documented(404, 409))
@@ -239,11 +238,13 @@ async def cancel_job(job_id: JobId, call: CallerDep, key: IdempotencyKey) -> Any
     job = await jobs.find(call, job_id, _PIPELINE)
     if job.state not in _ACTIVE:
         raise FailedPrecondition("JOB_ENDED", "The job has already ended.", state=state_name(job))
-    return (await _jobs(call, [await jobs.cancel(call, job_id, key)]))[0]
+    return _job(await jobs.cancel(call, job_id, key))
 
 
 def _parameters(wanted: ProcessSession) -> parameters_pb2.InstructorParameters:
-    parameters = parameters_pb2.InstructorParameters(model=wanted.model or "", threshold=wanted.threshold)
+    parameters = parameters_pb2.InstructorParameters(
+        model=wanted.model or "", threshold=wanted.threshold, input_size=wanted.input_size or 0
+    )
     if wanted.subject is not None:
         parameters.subject_point.time_sec = wanted.subject.time_sec
         parameters.subject_point.point.x = wanted.subject.x
@@ -278,34 +279,14 @@ def _session(call: Caller, request: Request, session: session_pb2.Session) -> di
     }
 
 
-async def _jobs(call: Caller, found: Sequence[job_pb2.Job]) -> list[dict[str, Any]]:
-    sessions = await _sessions_of(call, {job.job_id for job in found})
-    return [
-        {
-            "job_id": job.job_id,
-            "session_id": sessions.get(job.job_id),
-            "status": STATES[state_name(job)],
-            "stage": job.stage or None,
-            "progress": job.progress,
-            "error": job.failure.message if job.HasField("failure") else None,
-            "created_at": job.create_time.ToJsonString(),
-            "updated_at": job.update_time.ToJsonString(),
-        }
-        for job in found
-    ]
-
-
-async def _sessions_of(call: Caller, job_ids: set[str]) -> dict[str, str]:
-    """Job → session. Jobs do not know theirs; those that are asked for are mostly of the newest sessions."""
-    sessions: dict[str, str] = {}
-    token = ""
-    for _ in range(_MOST_PAGES):
-        if job_ids <= sessions.keys():
-            break
-        found = await resources.page_of(call, 100, 0, token)
-        for session in found.sessions:
-            sessions |= dict.fromkeys((session.job_id, session.result_job_id), session.session_id)
-        token = found.next_page_token
-        if not token:
-            break
-    return sessions
+def _job(job: job_pb2.Job) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "session_id": job.session_id or None,
+        "status": STATES[state_name(job)],
+        "stage": job.stage or None,
+        "progress": job.progress,
+        "error": job.failure.message if job.HasField("failure") else None,
+        "created_at": job.create_time.ToJsonString(),
+        "updated_at": job.update_time.ToJsonString(),
+    }

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinemesh.results.tracks import TrackRows
 from kinemesh_render.domain.scene import LONGEST_GAP_SEC, Area, Scene, Thing, Trail
 
-if TYPE_CHECKING:
-    from kinemesh.results.tracks import TrackRows  # whose module also knows how rows are stored
 
 MOST_LABEL: Final = 40
 """Longer names are cut, so that captions fit beside what they name."""

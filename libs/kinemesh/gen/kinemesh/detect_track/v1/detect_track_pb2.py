@@ -27,41 +27,41 @@ from kinemesh.common.v1 import common_pb2 as kinemesh_dot_common_dot_v1_dot_comm
 from kinemesh.detect_track.v1 import tracking_pb2 as kinemesh_dot_detect__track_dot_v1_dot_tracking__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+kinemesh/detect_track/v1/detect_track.proto\x12\x18kinemesh.detect_track.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fkinemesh/common/v1/common.proto\x1a\'kinemesh/detect_track/v1/tracking.proto\"l\n\rDetectOptions\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\tthreshold\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x16\n\x0emax_detections\x18\x04 \x01(\x05\x42\x0c\n\n_threshold\"\x86\x01\n\x0cTrackOptions\x12\x37\n\x06\x64\x65tect\x18\x01 \x01(\x0b\x32\'.kinemesh.detect_track.v1.DetectOptions\x12\x14\n\x0cmax_lost_sec\x18\x02 \x01(\x01\x12\x10\n\x08\x65mbedder\x18\x03 \x01(\t\x12\x15\n\rcamera_motion\x18\x04 \x01(\x08\"z\n\rDetectRequest\x12/\n\x05\x66rame\x18\x01 \x01(\x0b\x32 .kinemesh.common.v1.EncodedFrame\x12\x38\n\x07options\x18\x02 \x01(\x0b\x32\'.kinemesh.detect_track.v1.DetectOptions\"w\n\x0e\x44\x65tectResponse\x12\x37\n\ndetections\x18\x01 \x03(\x0b\x32#.kinemesh.detect_track.v1.Detection\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\r\n\x05model\x18\x04 \x01(\t\"x\n\x0cTrackRequest\x12/\n\x05\x66rame\x18\x01 \x01(\x0b\x32 .kinemesh.common.v1.EncodedFrame\x12\x37\n\x07options\x18\x02 \x01(\x0b\x32&.kinemesh.detect_track.v1.TrackOptions\"\x8e\x01\n\rTrackResponse\x12\x13\n\x0b\x66rame_index\x18\x01 \x01(\x03\x12\x10\n\x08time_sec\x18\x02 \x01(\x01\x12\x37\n\x06tracks\x18\x03 \x03(\x0b\x32\'.kinemesh.detect_track.v1.TrackedObject\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\";\n\x14WatchTrackingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0bsince_frame\x18\x02 \x01(\x03\"\xad\x01\n\x15WatchTrackingResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12:\n\x06status\x18\x02 \x01(\x0b\x32(.kinemesh.detect_track.v1.TrackingStatusH\x00\x12<\n\x08tracking\x18\x03 \x01(\x0b\x32(.kinemesh.detect_track.v1.TrackingUpdateH\x00\x42\x08\n\x06update\"h\n\x08TimeSpan\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\tClockSpan\x12\x16\n\tstart_sec\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07\x65nd_sec\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x0c\n\n_start_secB\n\n\x08_end_sec\"\xa1\x03\n\x12QueryTracksRequest\x12\x16\n\x0e\x65nvironment_id\x18\x01 \x01(\t\x12\x0f\n\x07job_ids\x18\x02 \x03(\t\x12\x12\n\nglobal_ids\x18\x03 \x03(\t\x12\x0f\n\x07\x63\x61meras\x18\x04 \x03(\t\x12\r\n\x05zones\x18\x05 \x03(\t\x12,\n\x06within\x18\x06 \x03(\x0b\x32\x1c.kinemesh.common.v1.MapPoint\x12\x32\n\x04time\x18\x07 \x01(\x0b\x32\".kinemesh.detect_track.v1.TimeSpanH\x00\x12\x34\n\x05\x63lock\x18\x08 \x01(\x0b\x32#.kinemesh.detect_track.v1.ClockSpanH\x00\x12\x18\n\x10min_duration_sec\x18\t \x01(\x01\x12\x18\n\x0bmax_gap_sec\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rpath_step_sec\x18\x0b \x01(\x01\x12\x11\n\tpage_size\x18\x0c \x01(\x05\x12\x12\n\npage_token\x18\r \x01(\t\x12\x0c\n\x04skip\x18\x0e \x01(\x05\x42\x06\n\x04whenB\x0e\n\x0c_max_gap_sec\".\n\x04Path\x12\x10\n\x08time_sec\x18\x01 \x03(\x01\x12\t\n\x01x\x18\x02 \x03(\x01\x12\t\n\x01y\x18\x03 \x03(\x01\"\xb0\x03\n\x08Presence\x12\x11\n\tglobal_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x03 \x01(\t\x12\x0c\n\x04zone\x18\x04 \x01(\t\x12\x11\n\tstart_sec\x18\x05 \x01(\x01\x12\x0f\n\x07\x65nd_sec\x18\x06 \x01(\x01\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bstart_frame\x18\t \x01(\x03\x12\x12\n\nstop_frame\x18\n \x01(\x03\x12\x34\n\x0e\x66irst_position\x18\x0b \x01(\x0b\x32\x1c.kinemesh.common.v1.MapPoint\x12\x33\n\rlast_position\x18\x0c \x01(\x0b\x32\x1c.kinemesh.common.v1.MapPoint\x12\x10\n\x08\x64istance\x18\r \x01(\x01\x12\r\n\x05score\x18\x0e \x01(\x02\x12,\n\x04path\x18\x0f \x01(\x0b\x32\x1e.kinemesh.detect_track.v1.Path\"y\n\x13QueryTracksResponse\x12\x35\n\tpresences\x18\x01 \x03(\x0b\x32\".kinemesh.detect_track.v1.Presence\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xaf\x03\n\x12\x44\x65tectTrackService\x12[\n\x06\x44\x65tect\x12\'.kinemesh.detect_track.v1.DetectRequest\x1a(.kinemesh.detect_track.v1.DetectResponse\x12\\\n\x05Track\x12&.kinemesh.detect_track.v1.TrackRequest\x1a\'.kinemesh.detect_track.v1.TrackResponse(\x01\x30\x01\x12r\n\rWatchTracking\x12..kinemesh.detect_track.v1.WatchTrackingRequest\x1a/.kinemesh.detect_track.v1.WatchTrackingResponse0\x01\x12j\n\x0bQueryTracks\x12,.kinemesh.detect_track.v1.QueryTracksRequest\x1a-.kinemesh.detect_track.v1.QueryTracksResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+kinemesh/detect_track/v1/detect_track.proto\x12\x18kinemesh.detect_track.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fkinemesh/common/v1/common.proto\x1a\'kinemesh/detect_track/v1/tracking.proto\"\x80\x01\n\rDetectOptions\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\tthreshold\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x16\n\x0emax_detections\x18\x04 \x01(\x05\x12\x12\n\ninput_size\x18\x05 \x01(\x05\x42\x0c\n\n_threshold\"\x86\x01\n\x0cTrackOptions\x12\x37\n\x06\x64\x65tect\x18\x01 \x01(\x0b\x32\'.kinemesh.detect_track.v1.DetectOptions\x12\x14\n\x0cmax_lost_sec\x18\x02 \x01(\x01\x12\x10\n\x08\x65mbedder\x18\x03 \x01(\t\x12\x15\n\rcamera_motion\x18\x04 \x01(\x08\"z\n\rDetectRequest\x12/\n\x05\x66rame\x18\x01 \x01(\x0b\x32 .kinemesh.common.v1.EncodedFrame\x12\x38\n\x07options\x18\x02 \x01(\x0b\x32\'.kinemesh.detect_track.v1.DetectOptions\"w\n\x0e\x44\x65tectResponse\x12\x37\n\ndetections\x18\x01 \x03(\x0b\x32#.kinemesh.detect_track.v1.Detection\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\r\n\x05model\x18\x04 \x01(\t\"x\n\x0cTrackRequest\x12/\n\x05\x66rame\x18\x01 \x01(\x0b\x32 .kinemesh.common.v1.EncodedFrame\x12\x37\n\x07options\x18\x02 \x01(\x0b\x32&.kinemesh.detect_track.v1.TrackOptions\"\x8e\x01\n\rTrackResponse\x12\x13\n\x0b\x66rame_index\x18\x01 \x01(\x03\x12\x10\n\x08time_sec\x18\x02 \x01(\x01\x12\x37\n\x06tracks\x18\x03 \x03(\x0b\x32\'.kinemesh.detect_track.v1.TrackedObject\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\";\n\x14WatchTrackingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0bsince_frame\x18\x02 \x01(\x03\"\xad\x01\n\x15WatchTrackingResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12:\n\x06status\x18\x02 \x01(\x0b\x32(.kinemesh.detect_track.v1.TrackingStatusH\x00\x12<\n\x08tracking\x18\x03 \x01(\x0b\x32(.kinemesh.detect_track.v1.TrackingUpdateH\x00\x42\x08\n\x06update\"h\n\x08TimeSpan\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\tClockSpan\x12\x16\n\tstart_sec\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07\x65nd_sec\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x0c\n\n_start_secB\n\n\x08_end_sec\"\xa1\x03\n\x12QueryTracksRequest\x12\x16\n\x0e\x65nvironment_id\x18\x01 \x01(\t\x12\x0f\n\x07job_ids\x18\x02 \x03(\t\x12\x12\n\nglobal_ids\x18\x03 \x03(\t\x12\x0f\n\x07\x63\x61meras\x18\x04 \x03(\t\x12\r\n\x05zones\x18\x05 \x03(\t\x12,\n\x06within\x18\x06 \x03(\x0b\x32\x1c.kinemesh.common.v1.MapPoint\x12\x32\n\x04time\x18\x07 \x01(\x0b\x32\".kinemesh.detect_track.v1.TimeSpanH\x00\x12\x34\n\x05\x63lock\x18\x08 \x01(\x0b\x32#.kinemesh.detect_track.v1.ClockSpanH\x00\x12\x18\n\x10min_duration_sec\x18\t \x01(\x01\x12\x18\n\x0bmax_gap_sec\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rpath_step_sec\x18\x0b \x01(\x01\x12\x11\n\tpage_size\x18\x0c \x01(\x05\x12\x12\n\npage_token\x18\r \x01(\t\x12\x0c\n\x04skip\x18\x0e \x01(\x05\x42\x06\n\x04whenB\x0e\n\x0c_max_gap_sec\".\n\x04Path\x12\x10\n\x08time_sec\x18\x01 \x03(\x01\x12\t\n\x01x\x18\x02 \x03(\x01\x12\t\n\x01y\x18\x03 \x03(\x01\"\xb0\x03\n\x08Presence\x12\x11\n\tglobal_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61mera\x18\x03 \x01(\t\x12\x0c\n\x04zone\x18\x04 \x01(\t\x12\x11\n\tstart_sec\x18\x05 \x01(\x01\x12\x0f\n\x07\x65nd_sec\x18\x06 \x01(\x01\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bstart_frame\x18\t \x01(\x03\x12\x12\n\nstop_frame\x18\n \x01(\x03\x12\x34\n\x0e\x66irst_position\x18\x0b \x01(\x0b\x32\x1c.kinemesh.common.v1.MapPoint\x12\x33\n\rlast_position\x18\x0c \x01(\x0b\x32\x1c.kinemesh.common.v1.MapPoint\x12\x10\n\x08\x64istance\x18\r \x01(\x01\x12\r\n\x05score\x18\x0e \x01(\x02\x12,\n\x04path\x18\x0f \x01(\x0b\x32\x1e.kinemesh.detect_track.v1.Path\"y\n\x13QueryTracksResponse\x12\x35\n\tpresences\x18\x01 \x03(\x0b\x32\".kinemesh.detect_track.v1.Presence\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\x32\xaf\x03\n\x12\x44\x65tectTrackService\x12[\n\x06\x44\x65tect\x12\'.kinemesh.detect_track.v1.DetectRequest\x1a(.kinemesh.detect_track.v1.DetectResponse\x12\\\n\x05Track\x12&.kinemesh.detect_track.v1.TrackRequest\x1a\'.kinemesh.detect_track.v1.TrackResponse(\x01\x30\x01\x12r\n\rWatchTracking\x12..kinemesh.detect_track.v1.WatchTrackingRequest\x1a/.kinemesh.detect_track.v1.WatchTrackingResponse0\x01\x12j\n\x0bQueryTracks\x12,.kinemesh.detect_track.v1.QueryTracksRequest\x1a-.kinemesh.detect_track.v1.QueryTracksResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kinemesh.detect_track.v1.detect_track_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DETECTOPTIONS']._serialized_start=180
-  _globals['_DETECTOPTIONS']._serialized_end=288
-  _globals['_TRACKOPTIONS']._serialized_start=291
-  _globals['_TRACKOPTIONS']._serialized_end=425
-  _globals['_DETECTREQUEST']._serialized_start=427
-  _globals['_DETECTREQUEST']._serialized_end=549
-  _globals['_DETECTRESPONSE']._serialized_start=551
-  _globals['_DETECTRESPONSE']._serialized_end=670
-  _globals['_TRACKREQUEST']._serialized_start=672
-  _globals['_TRACKREQUEST']._serialized_end=792
-  _globals['_TRACKRESPONSE']._serialized_start=795
-  _globals['_TRACKRESPONSE']._serialized_end=937
-  _globals['_WATCHTRACKINGREQUEST']._serialized_start=939
-  _globals['_WATCHTRACKINGREQUEST']._serialized_end=998
-  _globals['_WATCHTRACKINGRESPONSE']._serialized_start=1001
-  _globals['_WATCHTRACKINGRESPONSE']._serialized_end=1174
-  _globals['_TIMESPAN']._serialized_start=1176
-  _globals['_TIMESPAN']._serialized_end=1280
-  _globals['_CLOCKSPAN']._serialized_start=1282
-  _globals['_CLOCKSPAN']._serialized_end=1365
-  _globals['_QUERYTRACKSREQUEST']._serialized_start=1368
-  _globals['_QUERYTRACKSREQUEST']._serialized_end=1785
-  _globals['_PATH']._serialized_start=1787
-  _globals['_PATH']._serialized_end=1833
-  _globals['_PRESENCE']._serialized_start=1836
-  _globals['_PRESENCE']._serialized_end=2268
-  _globals['_QUERYTRACKSRESPONSE']._serialized_start=2270
-  _globals['_QUERYTRACKSRESPONSE']._serialized_end=2391
-  _globals['_DETECTTRACKSERVICE']._serialized_start=2394
-  _globals['_DETECTTRACKSERVICE']._serialized_end=2825
+  _globals['_DETECTOPTIONS']._serialized_start=181
+  _globals['_DETECTOPTIONS']._serialized_end=309
+  _globals['_TRACKOPTIONS']._serialized_start=312
+  _globals['_TRACKOPTIONS']._serialized_end=446
+  _globals['_DETECTREQUEST']._serialized_start=448
+  _globals['_DETECTREQUEST']._serialized_end=570
+  _globals['_DETECTRESPONSE']._serialized_start=572
+  _globals['_DETECTRESPONSE']._serialized_end=691
+  _globals['_TRACKREQUEST']._serialized_start=693
+  _globals['_TRACKREQUEST']._serialized_end=813
+  _globals['_TRACKRESPONSE']._serialized_start=816
+  _globals['_TRACKRESPONSE']._serialized_end=958
+  _globals['_WATCHTRACKINGREQUEST']._serialized_start=960
+  _globals['_WATCHTRACKINGREQUEST']._serialized_end=1019
+  _globals['_WATCHTRACKINGRESPONSE']._serialized_start=1022
+  _globals['_WATCHTRACKINGRESPONSE']._serialized_end=1195
+  _globals['_TIMESPAN']._serialized_start=1197
+  _globals['_TIMESPAN']._serialized_end=1301
+  _globals['_CLOCKSPAN']._serialized_start=1303
+  _globals['_CLOCKSPAN']._serialized_end=1386
+  _globals['_QUERYTRACKSREQUEST']._serialized_start=1389
+  _globals['_QUERYTRACKSREQUEST']._serialized_end=1806
+  _globals['_PATH']._serialized_start=1808
+  _globals['_PATH']._serialized_end=1854
+  _globals['_PRESENCE']._serialized_start=1857
+  _globals['_PRESENCE']._serialized_end=2289
+  _globals['_QUERYTRACKSRESPONSE']._serialized_start=2291
+  _globals['_QUERYTRACKSRESPONSE']._serialized_end=2412
+  _globals['_DETECTTRACKSERVICE']._serialized_start=2415
+  _globals['_DETECTTRACKSERVICE']._serialized_end=2846
 # @@protoc_insertion_point(module_scope)

@@ -31,12 +31,17 @@ class DetectOptions(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     MAX_DETECTIONS_FIELD_NUMBER: _builtins.int
+    INPUT_SIZE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model to detect with; the default when empty."""
     threshold: _builtins.float
     """Least score, 0 to 1; 0.5 when unset."""
     max_detections: _builtins.int
     """Most objects to answer with, best first, 1 to 1000; 300 when 0."""
+    input_size: _builtins.int
+    """Longest side in pixels that pictures are scaled to for detection, a multiple of 32 from 64 to 1536, for models that
+    take any; the model's own when 0. A larger one finds smaller objects and takes longer.
+    """
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the classes to look for; all when empty."""
@@ -48,10 +53,11 @@ class DetectOptions(_message.Message):
         threshold: _builtins.float | None = ...,
         labels: _abc.Iterable[_builtins.str] | None = ...,
         max_detections: _builtins.int = ...,
+        input_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "labels", b"labels", "max_detections", b"max_detections", "model", b"model", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "input_size", b"input_size", "labels", b"labels", "max_detections", b"max_detections", "model", b"model", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015

@@ -250,12 +250,17 @@ class InstructorParameters(_message.Message):
     WITH_POSE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
+    INPUT_SIZE_FIELD_NUMBER: _builtins.int
     with_pose: _builtins.bool
     """Adds poses of the person."""
     model: _builtins.str
     """Model to detect with; the default when empty."""
     threshold: _builtins.float
     """Least score of a box, 0 to 1; 0.5 when unset."""
+    input_size: _builtins.int
+    """Longest side in pixels that pictures are scaled to for detection, a multiple of 32 from 64 to 1536, for models that
+    take any; the model's own when 0. A larger one finds smaller objects and takes longer.
+    """
     @_builtins.property
     def subject_point(self) -> Global___SubjectPoint:
         """The click on the person; the longest presence when unset."""
@@ -267,10 +272,11 @@ class InstructorParameters(_message.Message):
         with_pose: _builtins.bool = ...,
         model: _builtins.str = ...,
         threshold: _builtins.float | None = ...,
+        input_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "subject_point", b"subject_point", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "model", b"model", "subject_point", b"subject_point", "threshold", b"threshold", "with_pose", b"with_pose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "input_size", b"input_size", "model", b"model", "subject_point", b"subject_point", "threshold", b"threshold", "with_pose", b"with_pose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
@@ -319,6 +325,7 @@ class PitstopParameters(_message.Message):
     RACE_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     STYLE_FIELD_NUMBER: _builtins.int
+    INPUT_SIZE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model to detect with; there is no default."""
     threshold: _builtins.float
@@ -329,6 +336,10 @@ class PitstopParameters(_message.Message):
     """Race."""
     notes: _builtins.str
     """Free text."""
+    input_size: _builtins.int
+    """Longest side in pixels that pictures are scaled to for detection, a multiple of 32 from 64 to 1536, for models that
+    take any; the model's own when 0. A larger one finds smaller objects and takes longer.
+    """
     @_builtins.property
     def zones(self) -> _containers.RepeatedCompositeFieldContainer[Global___Zone]:
         """Zones to measure dwell times in."""
@@ -347,10 +358,11 @@ class PitstopParameters(_message.Message):
         race: _builtins.str = ...,
         notes: _builtins.str = ...,
         style: Global___OverlayStyle | None = ...,
+        input_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "style", b"style", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "model", b"model", "notes", b"notes", "race", b"race", "series", b"series", "style", b"style", "threshold", b"threshold", "zones", b"zones"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "input_size", b"input_size", "model", b"model", "notes", b"notes", "race", b"race", "series", b"series", "style", b"style", "threshold", b"threshold", "zones", b"zones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
