@@ -18,7 +18,8 @@ from kinemesh.errors import FailedPrecondition
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.media import FrameIndex, Orientation
 from kinemesh.nv12 import ColorMatrix
-from kinemesh.results.tracks import TrackRows, empty_rows, rows_from_parquet
+from kinemesh.results.tracks import TrackRows, empty_rows
+from kinemesh.results.tracks_parquet import rows_from_parquet
 from kinemesh.session.v1 import session_pb2
 from kinemesh_detect_track.documents import Documents, instructor_files, pitstop_files
 

@@ -22,7 +22,8 @@ from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.job.v1.parameters_pb2 import InstructorParameters, JobParameters, PitstopParameters
 from kinemesh.media import FrameIndex, build_index
 from kinemesh.media.synthetic import write_clip
-from kinemesh.results.tracks import TrackRows, concatenate, rows_from_parquet
+from kinemesh.results.tracks import TrackRows, concatenate
+from kinemesh.results.tracks_parquet import rows_from_parquet
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2

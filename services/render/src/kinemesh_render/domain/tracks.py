@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from kinemesh.results.tracks import TrackRows
 from kinemesh_render.domain.scene import LONGEST_GAP_SEC, Area, Scene, Thing, Trail
 
-
 MOST_LABEL: Final = 40
 """Longer names are cut, so that captions fit beside what they name."""
 
