@@ -45,10 +45,10 @@ triton_models/.venv/.synced: .tools/uv-$(UV_VERSION) triton_models/uv.lock trito
 .PHONY: converter
 converter: $(CONVERTER)/.synced ## install what converts .pt weights (PyTorch, Ultralytics; 1.5 GB)
 
-$(CONVERTER)/.synced: triton_models/converter/requirements.txt
+$(CONVERTER)/.synced: triton_models/converter/requirements.txt triton_models/converter/torch.txt
 	$(PYTHON) -m venv --clear $(CONVERTER)
-	$(CONVERTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
-	$(CONVERTER)/bin/python -c "import torch" || { echo "This is no build of PyTorch for the CPU: see triton_models/converter/README.md"; exit 1; }
+	$(CONVERTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --retries 1 --requirement triton_models/converter/torch.txt
+	$(CONVERTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement triton_models/converter/requirements.txt
 	touch $@
 
 .PHONY: models
@@ -69,7 +69,7 @@ down: setup ## stop it
 	$(BIN)/kinemesh down
 
 .PHONY: test
-test: setup models check ## check, then run all tests (ARGS= for pytest)
+test: setup models converter check ## check, then run all tests (ARGS= for pytest)
 	$(CAPS) $(BIN)/pytest $(ARGS)
 
 .PHONY: check

@@ -76,6 +76,7 @@ async def run_round(video: Path, model: str, folder: Path) -> dict[str, Any]:
         await mesh.start()
         async with KinemeshClient(mesh.http_url) as client:
             await client.add_model(model)
+            await client.wait_for_model(model)
             stages = [s for p in (await client.list_pipelines()).items if p.name == "instructor" for s in p.stages]
             job, seconds, added = await run_job(client, "instructor", stages, video, {"model": model})
             _, warm_s, _ = await run_job(client, "instructor", stages, video, {"model": model})

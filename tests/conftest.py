@@ -40,6 +40,7 @@ _COMPLAINT = r'"level": "(error|warning|critical)"|Traceback|FATAL'
 async def mesh(open_folder: Path, spans: Collector, request: pytest.FixtureRequest) -> AsyncIterator[Mesh]:
     """All servers and services. Segments are short, so that small clips are cut too."""
     python, repository = build_models(open_folder / "models", "default")
+    data = os.environ.get("KINEMESH_TEST_DATA")
     config = MeshConfig(
         data_dir=open_folder / "mesh",
         models=TritonModels(python, repository),
@@ -50,6 +51,7 @@ async def mesh(open_folder: Path, spans: Collector, request: pytest.FixtureReque
             "KINEMESH_CONDUCTOR__MIN_SEGMENT_FRAMES": "12",
             "KINEMESH_CONDUCTOR__WORKERS": "3",
             "KINEMESH_TRACING__OTLP_ENDPOINT": spans.address,
+            **({"KINEMESH_MODELS_MIRROR": f"{data}/models"} if data else {}),
         },
     )
     try:

@@ -3,49 +3,62 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from kinemesh.embedded.mesh import Mesh
 from kinemesh.testing.rest import Rest
 
-FILES = ("landmarks.parquet", "landmarks.json", "movement.parquet", "metrics.json")
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "pose": {},
+    "pitstop": {"model": "person_detector", "threshold": 0.4},
+}
+FILES = {
+    "pose": ("landmarks.parquet", "landmarks.json", "movement.parquet", "metrics.json"),
+    "pitstop": ("tracks.parquet", "report.json", "events.csv"),
+}
 
 
-async def fingerprints(rest: Rest, job_id: str) -> dict[str, str]:
-    return {name: hashlib.sha256(await rest.output(job_id, name)).hexdigest() for name in FILES}
+async def fingerprints(rest: Rest, pipeline: str, job_id: str) -> dict[str, str]:
+    return {name: hashlib.sha256(await rest.output(job_id, name)).hexdigest() for name in FILES[pipeline]}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def undisturbed(mesh: Mesh, person_clip: bytes) -> AsyncIterator[dict[str, str]]:
-    """What a job makes when nothing happens to it."""
-    import httpx
-
-    async with httpx.AsyncClient(timeout=60) as http:
-        rest = Rest(http, mesh.http_url)
-        job = await rest.run(person_clip)
-        assert job["summary"]["persons"] == [1]
-        yield await fingerprints(rest, job["job_id"])
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, dict[str, str]]:
+    """What a job of each pipeline makes when nothing happens to it, as far as it has been tried."""
+    return {}
 
 
 @pytest.mark.parametrize(
-    ("victim", "stage"),
+    ("pipeline", "victim", "stage"),
     [
-        ("pose", "pose"),
-        ("ingest", "pose"),
-        ("nats", "pose"),
-        ("triton", "pose"),
-        ("render", "render"),
-        ("postgres", "pose"),
+        ("pose", "pose", "pose"),
+        ("pose", "ingest", "pose"),
+        ("pose", "nats", "pose"),
+        ("pose", "triton", "pose"),
+        ("pose", "render", "render"),
+        ("pose", "postgres", "pose"),
+        ("pitstop", "detect_track", "detect"),
+        ("pitstop", "triton", "detect"),
+        ("pitstop", "detect_track", "track"),
+        ("pitstop", "render", "render"),
     ],
 )
 async def test_killing_a_process_changes_nothing(
-    victim: str, stage: str, mesh: Mesh, rest: Rest, person_clip: bytes, undisturbed: dict[str, str]
+    pipeline: str,
+    victim: str,
+    stage: str,
+    mesh: Mesh,
+    rest: Rest,
+    person_clip: bytes,
+    undisturbed: dict[str, dict[str, str]],
 ) -> None:
-    job_id = await rest.start(await rest.upload(person_clip))
+    if pipeline not in undisturbed:
+        whole = await rest.run(person_clip, pipeline, **PARAMETERS[pipeline])
+        assert whole["summary"]["frame_count"] == 90
+        undisturbed[pipeline] = await fingerprints(rest, pipeline, whole["job_id"])
+    job_id = await rest.start(await rest.upload(person_clip), pipeline, **PARAMETERS[pipeline])
     killed = False
     messages: list[dict[str, Any]] = []
     async for message in rest.watch(job_id):
@@ -56,7 +69,7 @@ async def test_killing_a_process_changes_nothing(
     assert killed
     job = await rest.job(job_id)
     assert job["state"] == "SUCCEEDED", job["failure"]
-    assert await fingerprints(rest, job_id) == undisturbed
+    assert await fingerprints(rest, pipeline, job_id) == undisturbed[pipeline]
     frames = [f["frame_index"] for m in messages if m["type"] == "frames" for f in m["payload"]["frames"]]
     assert frames == list(range(job["summary"]["frame_count"]))
     sequences = [message["sequence"] for message in messages]

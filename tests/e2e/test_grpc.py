@@ -18,7 +18,12 @@ HEALTH = "grpc.health.v1.Health"
 SERVED = {
     "detect_track": {"kinemesh.detect_track.v1.DetectTrackService"},
     "gateway": set(),
-    "ingest": {"kinemesh.asset.v1.AssetService", "kinemesh.job.v1.JobService", "kinemesh.model.v1.ModelService"},
+    "ingest": {
+        "kinemesh.asset.v1.AssetService",
+        "kinemesh.job.v1.JobService",
+        "kinemesh.model.v1.ModelService",
+        "kinemesh.session.v1.SessionService",
+    },
     "matcher": {"kinemesh.matcher.v1.MatcherService"},
     "pose": {"kinemesh.pose.v1.PoseService"},
     "render": {"kinemesh.render.v1.RenderService"},
@@ -56,7 +61,7 @@ async def test_calls_by_reflection(mesh: Mesh) -> None:
     url = f"http://127.0.0.1:{mesh.ports.grpc['ingest']}"
     code, answer = await buf_curl("--data", "{}", f"{url}/kinemesh.job.v1.JobService/ListPipelines")
     assert code == 0, answer
-    assert [pipeline["pipeline"] for pipeline in json.loads(answer)["pipelines"]] == ["pose"]
+    assert [pipeline["pipeline"] for pipeline in json.loads(answer)["pipelines"]] == ["pose", "pitstop", "instructor"]
     code, answer = await buf_curl("--data", "{}", f"{url}/kinemesh.model.v1.ModelService/ListModels")
     assert {model["model"] for model in json.loads(answer)["models"]} >= {"pose_detector", "pose_landmarks"}
     code, answer = await buf_curl("--data", '{"job_id": "nope"}', f"{url}/kinemesh.job.v1.JobService/GetJob")
@@ -68,7 +73,7 @@ async def test_calls_by_reflection(mesh: Mesh) -> None:
     ("service", "method"),
     [
         ("matcher", "kinemesh.matcher.v1.MatcherService/Match"),
-        ("detect_track", "kinemesh.detect_track.v1.DetectTrackService/Detect"),
+        ("detect_track", "kinemesh.detect_track.v1.DetectTrackService/QueryTracks"),
         ("detect_track", "kinemesh.detect_track.v1.DetectTrackService/WatchTracking"),
     ],
 )

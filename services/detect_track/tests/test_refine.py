@@ -104,9 +104,15 @@ def test_who_passes_or_rides_is_no_double() -> None:
 
 
 def test_doubtful_boxes_of_a_sure_object_are_kept() -> None:
+    walk = tracks(Walk(1, range(60), score=0.35))
+    walk.score[30], walk.score[:20] = 0.8, 0.1
+    assert len(refined(walk, STILL, Refinement(least_score=0.5)).frame) == 60
+
+
+def test_one_sure_moment_makes_no_object() -> None:
     walk = tracks(Walk(1, range(60), score=0.2))
     walk.score[30] = 0.8
-    assert len(refined(walk, STILL, Refinement(least_score=0.5)).frame) == 60
+    assert len(refined(walk, STILL, Refinement(least_score=0.5)).frame) == 0
 
 
 def test_long_gaps_are_joined_but_not_filled() -> None:

@@ -27,9 +27,9 @@ class Rest:
         headers = {"X-Kinemesh-Owner": self.owner, **how.pop("headers", {})}
         return await self.http.request(method, self.url + path, headers=headers, **how)
 
-    async def upload(self, data: bytes, filename: str = "clip.mp4") -> str:
+    async def upload(self, data: bytes, filename: str = "clip.mp4", kind: str = "VIDEO") -> str:
         """Announce, send and confirm; answers with the asset's id."""
-        described = {"filename": filename, "content_type": "video/mp4", "size_bytes": len(data)}
+        described = {"filename": filename, "content_type": "video/mp4", "size_bytes": len(data), "kind": kind}
         created = _ok(await self.call("POST", "/api/v1/assets", json=described))
         upload = created["upload"]
         (await self.http.put(upload["url"], content=data, headers=upload["headers"])).raise_for_status()

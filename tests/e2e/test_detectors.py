@@ -1,0 +1,84 @@
+"""Real detectors on real footage: fetched by the manifest, or brought as a user's own weights."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from kinemesh.testing.rest import Rest
+from kinemesh.testing.waiting import until
+
+pytestmark = pytest.mark.data
+
+# Counted by eye in supervision_crowd_walking.mp4: people of whom more than a foot is in the picture, by frame, and how
+# many there are in all.
+CROWD = {0: 45, 170: 37, 340: 39}
+CROWD_IN_ALL = 75
+COCO = 80
+
+
+async def model_ready(rest: Rest, name: str) -> dict[str, Any]:
+    model: dict[str, Any] = {}
+
+    async def has_settled() -> bool:
+        nonlocal model
+        model = (await rest.call("GET", f"/api/v1/models/{name}")).json()
+        return bool(model["state"] != "IMPORTING")
+
+    await until(has_settled, within_s=300)
+    return model
+
+
+async def add(rest: Rest, name: str) -> None:
+    answer = await rest.call("POST", "/api/v1/models/add", json={"model": name})
+    assert answer.status_code in (202, 409), answer.text
+    model = await model_ready(rest, name)
+    assert model["state"] == "READY", model
+
+
+async def tracks(rest: Rest, clip: Path, **parameters: Any) -> Any:
+    """The table of tracks that the instructor job leaves."""
+    job = await rest.run(await asyncio.to_thread(clip.read_bytes), "instructor", **parameters)
+    return pq.read_table(io.BytesIO(await rest.output(job["job_id"], "tracks.parquet")))
+
+
+async def test_who_comes_one_by_one_is_counted(rest: Rest, media_data: Path) -> None:
+    await add(rest, "rtmdet_nano_person")
+    table = await tracks(rest, media_data / "intel_one-by-one-person.mp4", model="rtmdet_nano_person")
+    assert len(set(table["track_id"].to_pylist())) == 6
+
+
+async def test_a_crowd_is_counted(rest: Rest, media_data: Path) -> None:
+    await add(rest, "rtmdet_nano_person")
+    clip = media_data / "supervision_crowd_walking.mp4"
+    table = await tracks(rest, clip, model="rtmdet_nano_person", input_size=832)
+    counts = np.bincount(table["frame_index"].to_numpy(), minlength=341)
+    seen, there = sum(int(counts[frame]) for frame in CROWD), sum(CROWD.values())
+    assert abs(seen - there) <= 0.1 * there
+    assert abs(len(set(table["track_id"].to_pylist())) - CROWD_IN_ALL) <= 0.1 * CROWD_IN_ALL
+
+
+async def test_a_users_own_weights_serve_a_pit_stop(rest: Rest, media_data: Path) -> None:
+    weights = await asyncio.to_thread((media_data.parent / "models" / "yolox_nano_416x416.onnx").read_bytes)
+    asset_id = await rest.upload(weights, "best.onnx", kind="WEIGHTS")
+    wanted = {"asset_id": asset_id, "model": "own_yolox"}
+    assert (await rest.call("POST", "/api/v1/models/import", json=wanted)).status_code == 202
+    refused = await model_ready(rest, "own_yolox")
+    assert (refused["state"], refused["failure"]["reason"]) == ("REJECTED", "LABELS_NEEDED")
+
+    labels = ["person", "bicycle", "car", *(f"thing {number}" for number in range(3, COCO))]
+    again = await rest.call("POST", "/api/v1/models/import", json={**wanted, "labels": labels})
+    assert again.status_code == 202, again.text
+    assert (await model_ready(rest, "own_yolox"))["state"] == "READY"
+
+    cars = await asyncio.to_thread((media_data / "intel_car-detection.mp4").read_bytes)
+    job = await rest.run(cars, "pitstop", model="own_yolox")
+    assert job["summary"]["classes"]["car"] >= 3
+    assert (await rest.call("DELETE", "/api/v1/models/own_yolox")).status_code == 204
+    assert (await rest.call("GET", "/api/v1/models/own_yolox")).status_code == 404
