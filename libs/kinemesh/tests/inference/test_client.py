@@ -178,6 +178,13 @@ async def test_triton_is_restarted(client: TritonClient, echo_server: TritonServ
             continue  # gRPC has yet to notice that the connection is gone
         break
     await works(3)
+    # The same with requests on all slots, each of which learns of it by itself.
+    await asyncio.gather(*(works(seed) for seed in range(client.settings.max_in_flight)))
+    await echo_server.process.restart()
+    async with asyncio.timeout(30):
+        while not await client.ready(["echo"]):
+            pass
+    await asyncio.gather(*(works(seed) for seed in range(client.settings.max_in_flight)))
     # By kill -9, with a request in flight.
     task = asyncio.create_task(client.infer("echo", echo(50, wait_ms=20_000), ["ECHO"]))
     await works(4)

@@ -127,9 +127,10 @@ class TritonClient:
             try:
                 result = await self._request(model, inputs, outputs, sequence, deadline, region)
             except InferenceServerException as error:
-                if not (region.registered and region_unknown(error)):
+                if not region_unknown(error):
                     raise
-                # Triton was restarted: it never ran the request, so that sending it again is safe.
+                # Triton was restarted: it never ran the request, so that sending it again is safe. Another request may
+                # have noticed before, and have marked this region as unregistered already.
                 self._forget_registrations()
                 result = await self._request(model, inputs, outputs, sequence, deadline, region)
             settled = True

@@ -21,8 +21,9 @@ def from_triton(error: InferenceServerException, model: str) -> KinemeshError:
     text = str(error.message() or "").lower()
     if "DEADLINE_EXCEEDED" in status or "timeout expired" in text:
         return DeadlineExceeded("INFERENCE_TIMEOUT", "The model did not answer in time.", model=model)
-    if "no available versions" in text:
-        # A model of the repository that is being loaded or unloaded, as at the server's start and end.
+    if "no available versions" in text or region_unknown(error):
+        # A model of the repository that is being loaded or unloaded, as at the server's start and end, or a server that
+        # was restarted more than once meanwhile.
         return Unavailable("MODEL_UNAVAILABLE", "The model server is not serving this model just now.", model=model)
     if "NOT_FOUND" in status or "unknown model" in text or "is not found" in text:
         return NotFound("MODEL_NOT_FOUND", "The model server does not serve this model.", model=model)
