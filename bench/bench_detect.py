@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow.parquet as pq
 from bench_pose import choose_video, run_job, show_table
 from memory import peaks_mb
 
@@ -35,7 +36,7 @@ from kinemesh.inference.settings import TritonSettings
 from kinemesh.media import build_index, decode
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_flight
-from kinemesh_client import KinemeshClient
+from kinemesh_client import Job, KinemeshClient
 from kinemesh_client.local import find_models, temporary_mesh
 
 _HERE: Final = Path(__file__).parent
@@ -79,6 +80,7 @@ async def run_round(video: Path, model: str, folder: Path) -> dict[str, Any]:
             await client.wait_for_model(model)
             stages = [s for p in (await client.list_pipelines()).items if p.name == "instructor" for s in p.stages]
             job, seconds, added = await run_job(client, "instructor", stages, video, {"model": model})
+            rows = await track_rows(client, job, folder)
             _, warm_s, _ = await run_job(client, "instructor", stages, video, {"model": model})
         triton_fps, pictures = await run_triton(f"127.0.0.1:{mesh.ports.triton[0]}", model, video)
         weights = next((mesh.layout.data("models") / model / "1").glob("*.onnx"))
@@ -96,11 +98,19 @@ async def run_round(video: Path, model: str, folder: Path) -> dict[str, Any]:
         "openvino_direct_fps": direct["fps"],
         "loop_fps": loop["fps"],
         "frames": frames,
-        "persons": job.raw["summary"]["tracks"],
+        "persons": int(job.raw["summary"]["tracks"]),
+        "persons_per_frame": rows / frames,
         "loop_tracks": loop["tracks"],
         "stages": added,
         "peak_rss_mb": {**peaks, "plain_loop": loop["peak_rss_mb"]},
     }
+
+
+async def track_rows(client: KinemeshClient, job: Job, folder: Path) -> int:
+    """Boxes of everybody in all frames."""
+    output = next(output for output in job.outputs if output.name == "tracks.parquet")
+    path = await client.download(job.job_id, output, folder / output.name)
+    return int(pq.read_metadata(path).num_rows)
 
 
 async def run_triton(endpoint: str, model: str, video: Path) -> tuple[float, Image]:
@@ -154,6 +164,7 @@ def summary(rounds: list[dict[str, Any]], video: Path, model: str) -> dict[str, 
         "warm_ratio": median("warm_fps", "loop_fps"),
         "triton_by_openvino": median("triton_fps", "openvino_direct_fps"),
         "persons": first["persons"],
+        "persons_per_frame": round(first["persons_per_frame"], 2),
         "loop_tracks": first["loop_tracks"],
         "stages": first["stages"],
         "peak_rss_mb": {name: max(one["peak_rss_mb"][name] for one in rounds) for name in first["peak_rss_mb"]},
@@ -181,7 +192,9 @@ def show(result: dict[str, Any]) -> None:
     )
     print(f"mesh by loop {result['ratio']:.2f}, once more {result['warm_ratio']:.2f}")
     print(f"model server by OpenVINO {result['triton_by_openvino']:.2f}")
-    print(f"persons {result['persons']}, tracks of the loop {result['loop_tracks']}")
+    print(
+        f"persons {result['persons']}, {result['persons_per_frame']} a frame; tracks of the loop {result['loop_tracks']}"
+    )
 
 
 if __name__ == "__main__":
