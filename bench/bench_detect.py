@@ -192,9 +192,8 @@ def show(result: dict[str, Any]) -> None:
     )
     print(f"mesh by loop {result['ratio']:.2f}, once more {result['warm_ratio']:.2f}")
     print(f"model server by OpenVINO {result['triton_by_openvino']:.2f}")
-    print(
-        f"persons {result['persons']}, {result['persons_per_frame']} a frame; tracks of the loop {result['loop_tracks']}"
-    )
+    print(f"persons {result['persons']}, {result['persons_per_frame']} a frame")
+    print(f"tracks of the loop {result['loop_tracks']}")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from typing import Final, cast
 import numpy as np
 
 from kinemesh.bus.inputs import asset_of, result_key, segments_of
+from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.inference.detector import Boxes, Detector, Letterbox, letterbox, padded, resized
-from kinemesh.job.v1 import job_pb2
 from kinemesh.media import Frame, FrameIndex, decode
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import ahead, batch_size, batches, in_flight, in_thread
@@ -116,10 +116,8 @@ class Worker:
             )
             part = await in_thread(rows_to_parquet, documents.drawn.where(inside))
             await self._store.put_bytes(result_key(task, "refine", segment), part)
-        done = task_pb2.TaskDone(frames=index.frame_count)
-        for file_name, content_type, data in documents.files:
-            await self._store.put_bytes(keys.output(task.job_id, file_name), data, content_type)
-            done.outputs.append(job_pb2.JobOutput(name=file_name, content_type=content_type, size_bytes=len(data)))
+        outputs = await put_outputs(self._store, task.job_id, documents.files)
+        done = task_pb2.TaskDone(frames=index.frame_count, outputs=outputs)
         done.summary.update({**documents.summary, "model": wanted.model, "source_frame_count": index.frame_count})
         return done
 

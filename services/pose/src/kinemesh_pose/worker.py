@@ -9,8 +9,8 @@ from typing import Final, cast
 import numpy as np
 
 from kinemesh.bus.inputs import asset_of, result_key, segments_of
+from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
-from kinemesh.job.v1 import job_pb2
 from kinemesh.media import Frame, FrameIndex, decode
 from kinemesh.pipelining import ahead, batches, in_thread
 from kinemesh.results.poses import PoseRows, concatenate, rows_from_parquet, rows_to_parquet
@@ -93,10 +93,8 @@ class Worker:
             )
             part = await in_thread(rows_to_parquet, outcome.drawn.where(inside))
             await self._store.put_bytes(result_key(task, "movement", segment), part)
-        done = task_pb2.TaskDone(frames=index.frame_count)
-        for name, content_type, data in outcome.files:
-            await self._store.put_bytes(keys.output(task.job_id, name), data, content_type)
-            done.outputs.append(job_pb2.JobOutput(name=name, content_type=content_type, size_bytes=len(data)))
+        outputs = await put_outputs(self._store, task.job_id, outcome.files)
+        done = task_pb2.TaskDone(frames=index.frame_count, outputs=outputs)
         done.summary.update({"persons": outcome.persons, "source_frame_count": index.frame_count})
         return done
 

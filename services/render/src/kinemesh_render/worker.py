@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from kinemesh.bus.inputs import asset_of, result_key, segments_of
+from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Internal
 from kinemesh.job.v1 import job_pb2
@@ -115,8 +116,7 @@ class Worker:
                     job_pb2.JobOutput(name=order.video, content_type="video/mp4", size_bytes=video.stat().st_size)
                 ]
             if sheet:
-                await self._store.put_bytes(keys.output(task.job_id, SHEET), sheet, "image/jpeg")
-                outputs.append(job_pb2.JobOutput(name=SHEET, content_type="image/jpeg", size_bytes=len(sheet)))
+                outputs += await put_outputs(self._store, task.job_id, [(SHEET, "image/jpeg", sheet)])
         done = task_pb2.TaskDone(frames=frames, outputs=outputs)
         done.summary.update(
             {
