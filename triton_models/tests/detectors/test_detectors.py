@@ -324,10 +324,10 @@ def data() -> Path:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["yolox_nano", "rtmdet_nano_person"])
-def test_real_detectors_find_the_person(name: str, data: Path, tmp_path: Path, probe: Probe) -> None:
+@pytest.mark.parametrize(("name", "size"), [("yolox_nano", 416), ("rtmdet_nano_person", 640)])
+def test_real_detectors_find_the_person(name: str, size: int, data: Path, tmp_path: Path, probe: Probe) -> None:
     answer = add(name, tmp_path / "models", data / "models")
-    assert (answer["model"], answer["labels"][0], answer["input_width"]) == (name, "person", 416)
+    assert (answer["model"], answer["labels"][0], answer["input_width"]) == (name, "person", size)
     before = (tmp_path / "models" / name / "config.pbtxt").stat().st_mtime_ns
     assert add(name, tmp_path / "models", data / "models") == answer
     assert (tmp_path / "models" / name / "config.pbtxt").stat().st_mtime_ns == before, "it is there already"
