@@ -66,7 +66,12 @@ async def test_a_session_is_tracked_and_playable(rest: Rest, person_clip: bytes,
 
 
 async def test_a_click_on_nobody_says_so(rest: Rest, person_clip: bytes) -> None:
-    nobody = {"timeSec": 1.0, "x": 0.01, "y": 0.01}
-    job = await ended(rest, (await imported(rest, person_clip, subject=nobody))["jobId"])
-    # The box of somebody elsewhere may be the nearest; a click must not be taken for another person's.
-    assert job["status"] in ("completed", "failed")
+    after_the_end = {"timeSec": 60, "x": 0.5, "y": 0.5}
+    ids = await imported(rest, person_clip, subject=after_the_end)
+    job = await ended(rest, ids["jobId"])
+    assert job["status"] == "failed"
+    assert "Nobody is seen near this point" in job["error"]
+    session = (await rest.call("GET", f"/sessions/{ids['sessionId']}")).json()
+    assert session["hasInstructorTrackingResult"] is False
+    early = await rest.call("GET", f"/sessions/{ids['sessionId']}/results/instructor-tracking")
+    assert (early.status_code, early.json()["error"]["reason"]) == (409, "RESULT_NOT_READY")

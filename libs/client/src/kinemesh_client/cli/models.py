@@ -199,6 +199,4 @@ def _print_served(model: Model, as_json: bool) -> None:
         print_json(dict(model.raw))
         return
     size = f"{model.input_width} × {model.input_height}" if model.input_width else "pictures of any size"
-    err.print(
-        f"[green]Served[/] as [bold]{model.name}[/]: {size}, {len(model.labels)} classes: {escape(_labels(model))}"
-    )
+    err.print(f"[green]Served[/] as [bold]{model.name}[/]: {size}, classes {escape(_labels(model))}")
