@@ -30,7 +30,9 @@ from rich.table import Table
 from trackers import BoTSORTTracker
 from trackers.eval import evaluate_mot_sequences
 
-from kinemesh_detect_track.domain.refine import Refinement, Tracks, refined
+from kinemesh.results.tracks import TrackRows
+from kinemesh_detect_track.domain.motion import NOMINAL_RATE
+from kinemesh_detect_track.domain.refine import Refinement, refined
 from kinemesh_detect_track.domain.state import fresh_state
 from kinemesh_detect_track.domain.tracker import Detections, Parameters, step
 
@@ -100,17 +102,20 @@ def offline(sequence: Sequence) -> tuple[Rows, float]:
     started = time.perf_counter()
     answers, camera = _follow(given, OFFLINE)
     rows = _rows(given, answers)
-    tracks = Tracks(
-        rows[:, 0].astype(np.int64),
-        rows[:, 1].astype(np.int64),
-        rows[:, 2:6],
-        rows[:, 6],
-        np.zeros(len(rows), np.int64),
+    times = np.arange(sequence.frames) / NOMINAL_RATE  # one set of parameters for all frame rates, as the other has it
+    frame = rows[:, 0].astype(np.int64)
+    tracks = TrackRows(
+        frame,
+        times[frame],
+        rows[:, 1].astype(np.int32),
+        rows[:, 2:6].astype(np.float32),
+        rows[:, 6].astype(np.float32),
+        np.zeros(len(rows), np.int16),
         np.zeros(len(rows), np.bool_),
     )
-    out = refined(tracks, camera, Refinement())
+    out = refined(tracks, times, camera, Refinement())
     seconds = time.perf_counter() - started
-    return np.column_stack([out.frame, out.track_id, out.box, out.score]), seconds
+    return np.column_stack([out.frame_index, out.track_id, out.box, out.score]), seconds
 
 
 def _given(sequence: Sequence) -> list[Detections]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,27 @@ def confine(converter: Path) -> Confine:
         return answer
 
     return run
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A server that knows whether anybody has come."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+class _Call:
+    """Pickles as a call of ``function``."""
+
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self._call = (function, arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self._call
+
+
+@pytest.fixture
+def call_of() -> Callable[..., object]:
+    """Makes of a function and its arguments what calls it when it is unpickled."""
+    return _Call

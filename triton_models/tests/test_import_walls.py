@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import pickle
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 Confine = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        yield server
-
-
-class Call:
-    """Pickles as a call of ``function``."""
-
-    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
-        self._call = (function, arguments)
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return self._call
+CallOf = Callable[..., object]
 
 
 def test_nothing_is_reached(confine: Confine, listener: socket.socket, tmp_path: Path, open_folder: Path) -> None:
@@ -73,14 +57,14 @@ def test_no_variable_of_ours_is_inherited(confine: Confine, monkeypatch: pytest.
 
 @pytest.mark.parametrize("hostile", ["connects", "writes", "runs a program"])
 def test_hostile_pickle_that_does_run(
-    hostile: str, confine: Confine, listener: socket.socket, open_folder: Path, tmp_path: Path
+    hostile: str, confine: Confine, listener: socket.socket, call_of: CallOf, open_folder: Path, tmp_path: Path
 ) -> None:
     target = open_folder / "target"
     target.touch(mode=0o666)
     call = {
-        "connects": Call(socket.create_connection, ("127.0.0.1", listener.getsockname()[1]), 5),
-        "writes": Call(open, str(target), "w"),
-        "runs a program": Call(exec, f"import subprocess; subprocess.run(['/bin/sh', '-c', 'echo x > {target}'])"),
+        "connects": call_of(socket.create_connection, ("127.0.0.1", listener.getsockname()[1]), 5),
+        "writes": call_of(open, str(target), "w"),
+        "runs a program": call_of(exec, f"import subprocess; subprocess.run(['/bin/sh', '-c', 'echo x > {target}'])"),
     }[hostile]
     target.write_text("as it was")
     (tmp_path / "weights").write_bytes(pickle.dumps(call))

@@ -7,30 +7,14 @@ import os
 import pickle
 import socket
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 Import = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setblocking(False)
-        yield server
-
-
-class Call:
-    """Pickles as a call of ``function``."""
-
-    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
-        self._call = (function, arguments)
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return self._call
+CallOf = Callable[..., object]
 
 
 def archive(program: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -96,14 +80,15 @@ def test_hostile_pickle(
     wrapped: Callable[[bytes], bytes],
     take_in: Import,
     listener: socket.socket,
+    call_of: CallOf,
     tmp_path: Path,
 ) -> None:
     target = tmp_path / "target"
     call = {
-        "connects": Call(socket.create_connection, ("127.0.0.1", listener.getsockname()[1]), 5),
-        "writes": Call(open, str(target), "w"),
-        "runs a program": Call(os.system, f"touch {target}"),
-        "evaluates": Call(eval, f"open({str(target)!r}, 'w')"),
+        "connects": call_of(socket.create_connection, ("127.0.0.1", listener.getsockname()[1]), 5),
+        "writes": call_of(open, str(target), "w"),
+        "runs a program": call_of(os.system, f"touch {target}"),
+        "evaluates": call_of(eval, f"open({str(target)!r}, 'w')"),
     }[payload]
     error = refused(take_in, tmp_path, wrapped(pickle.dumps({"model": call}, protocol)))
     assert error["reason"] == "UNSAFE_WEIGHTS", error

@@ -75,7 +75,8 @@ def main() -> int:
         return 3
     if wait := wanted.get("wait"):
         Path(f"{wait}.begun").touch()
-        while not Path(wait).exists():
+        deadline = time.monotonic() + 300
+        while not Path(wait).exists() and time.monotonic() < deadline:
             time.sleep(0.02)
     if reason := wanted.get("refuse"):
         seen = {"suffix": Path(arguments.subject).suffix, "licence": arguments.licence}

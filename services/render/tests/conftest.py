@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -215,3 +216,16 @@ async def faces(triton_server: TritonServer) -> AsyncIterator[FaceFinder]:
     """Faces from the mock set, through the real model server."""
     async with TritonClient(triton_server.settings) as triton:
         yield FaceFinder(triton, "face_detector")
+
+
+class _Cancelling(TaskContext):
+    async def report(self, fraction: float) -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+
+
+@pytest.fixture
+def cancelling() -> type[TaskContext]:
+    """Cancels the task that reports."""
+    return _Cancelling

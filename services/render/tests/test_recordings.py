@@ -109,22 +109,22 @@ async def test_what_plays_already_is_not_encoded(
 
 @pytest.mark.parametrize("name", ["phone", "mpeg4"])
 async def test_cancelling_leaves_nothing(
-    worker: Worker, bus: Bus, s3_store: ObjectStore, make_job: MakeJob, scratch: Path, name: str
+    worker: Worker,
+    bus: Bus,
+    s3_store: ObjectStore,
+    make_job: MakeJob,
+    scratch: Path,
+    name: str,
+    cancelling: type[TaskContext],
 ) -> None:
     options = {"pts": STEADY, **(PLAYABLE | UNPLAYABLE)[name]}
     job = await make_job(f"rec-cancelled-{name}", cuts=[0], pipeline="instructor", **options)
     task = job.task("render", 0)
     await worker.render(task, TaskContext(bus, task))
 
-    class Cancelling(TaskContext):
-        async def report(self, fraction: float) -> None:
-            current = asyncio.current_task()
-            assert current is not None
-            current.cancel()
-
     task = job.task("finalize")
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.create_task(worker.finalize(task, Cancelling(bus, task)))
+        await asyncio.create_task(worker.finalize(task, cancelling(bus, task)))
     assert not left_in(scratch)
     with pytest.raises(errors.NotFound):
         await s3_store.stat(keys.output(job.job_id, "video.mp4"))

@@ -184,22 +184,16 @@ async def test_cancelling_stops_soon_and_leaves_nothing(
 
 
 async def test_cancelling_while_parts_are_joined_leaves_nothing(
-    worker: Worker, bus: Bus, s3_store: ObjectStore, make_job: MakeJob, scratch: Path
+    worker: Worker, bus: Bus, s3_store: ObjectStore, make_job: MakeJob, scratch: Path, cancelling: type[TaskContext]
 ) -> None:
     job = await make_job("half-joined", cuts=[0, 20], pts=STEADY)
     for segment in range(2):
         task = job.task("render", segment)
         await worker.render(task, TaskContext(bus, task))
 
-    class Cancelling(TaskContext):
-        async def report(self, fraction: float) -> None:
-            current = asyncio.current_task()
-            assert current is not None
-            current.cancel()
-
     task = job.task("finalize")
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.create_task(worker.finalize(task, Cancelling(bus, task)))
+        await asyncio.create_task(worker.finalize(task, cancelling(bus, task)))
     assert not left_in(scratch)
     for name in OUTPUTS:
         with pytest.raises(errors.NotFound):

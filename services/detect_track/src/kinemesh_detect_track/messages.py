@@ -13,13 +13,12 @@ from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import detect_track_pb2, tracking_pb2
 from kinemesh.errors import InvalidArgument, Unimplemented
 from kinemesh.event.v1 import event_pb2
-from kinemesh.inference.detector import Boxes, Detector
+from kinemesh.inference.detector import DEFAULT_THRESHOLD, Boxes, Detector
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.media import FrameIndex
 from kinemesh.results.tracks import TrackRows
 from kinemesh_detect_track.domain.tracker import Parameters, parameters_for
 
-DEFAULT_THRESHOLD = 0.5
 _DEFAULT_DETECTIONS, _MOST_DETECTIONS = 300, 1000
 _DEFAULT_LOST_S, _LONGEST_LOST_S = 2.0, 30.0
 _PERSON = "person"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -11,8 +12,7 @@ from numpy.typing import NDArray
 from kinemesh.inference.detector import Boxes
 from kinemesh.media import FrameIndex
 from kinemesh.results.tracks import TrackRows
-from kinemesh_detect_track.domain.motion import NOMINAL_RATE
-from kinemesh_detect_track.domain.refine import Refinement, Tracks, refined
+from kinemesh_detect_track.domain.refine import Refinement, refined
 from kinemesh_detect_track.domain.state import CameraPath, TrackerState
 from kinemesh_detect_track.domain.tracker import Detections, Parameters, frames_between, step
 
@@ -51,31 +51,13 @@ def tracked_rows(
         found = Detections(rows.box[here], rows.score[here], rows.class_id[here])
         state, ids[here] = step(state, found, parameters, float(passed[i]))
         offsets[i] = state.camera
-    named = TrackRows(
-        rows.frame_index, rows.time_sec, ids, rows.box, rows.score, rows.class_id, rows.interpolated
-    ).where(ids > 0)
+    named = replace(rows, track_id=ids).where(ids > 0)
     return named.where(np.lexsort((named.track_id, named.frame_index))), state, CameraPath(offsets)
 
 
 def refined_rows(rows: TrackRows, index: FrameIndex, path: CameraPath, refinement: Refinement) -> TrackRows:
     """The rows of a whole recording, refined and cut at the picture's border."""
-    tracks = Tracks(
-        rows.frame_index,
-        rows.track_id.astype(np.int64),
-        rows.box.astype(np.float64),
-        rows.score.astype(np.float64),
-        rows.class_id.astype(np.int64),
-        rows.interpolated,
-    )
-    better = refined(tracks, path.offsets, refinement, index.times * NOMINAL_RATE)
-    box = np.clip(better.box, 0, np.tile((index.width, index.height), 2))
+    better = refined(rows, index.times, path.offsets, refinement)
+    box = np.clip(better.box, 0, np.array((index.width, index.height) * 2, np.float32))
     inside = np.flatnonzero((box[:, 2:] - box[:, :2] >= _SMALLEST).all(axis=1))
-    return TrackRows(
-        better.frame,
-        index.times[better.frame],
-        better.track_id.astype(np.int32),
-        box.astype(np.float32),
-        better.score.astype(np.float32),
-        better.class_id.astype(np.int16),
-        better.interpolated,
-    ).where(inside)
+    return replace(better, box=box).where(inside)

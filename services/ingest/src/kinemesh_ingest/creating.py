@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kinemesh import errors
-from kinemesh.inference.detector import TASK, resized
+from kinemesh.inference.detector import DEFAULT_THRESHOLD, TASK, resized
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.telemetry.tracing import trace_headers
 from kinemesh_ingest.catalogue import assets, jobs, models
@@ -17,8 +17,6 @@ from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.domain.pipelines import SPLIT
 from kinemesh_ingest.registry import Registry
-
-_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class JobMaker:
             else:
                 asked.model = await self.registry.default_detector()
             if not asked.HasField("threshold"):
-                asked.threshold = _THRESHOLD
+                asked.threshold = DEFAULT_THRESHOLD
             if asked.input_size:
                 resized(await self.registry.detector(asked.model), asked.input_size, "input_size")
         return whole

@@ -12,7 +12,7 @@ from kinemesh import errors
 from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.inference.client import TritonClient
-from kinemesh.inference.detector import TASK, Letterbox, detector, find, letterbox, padded, scaled
+from kinemesh.inference.detector import DEFAULT_THRESHOLD, TASK, Letterbox, detector, find, letterbox, padded, scaled
 from kinemesh.media.picture import decode_picture
 from kinemesh.model.v1 import model_pb2, model_pb2_grpc
 from kinemesh.nv12 import Image
@@ -24,7 +24,6 @@ from kinemesh_ingest.domain.validation import check_labels, check_model_name, ch
 from kinemesh_ingest.importing import Imports
 from kinemesh_ingest.registry import Registry
 
-_THRESHOLD = 0.5
 _BROUGHT = (model_pb2.MODEL_SOURCE_IMPORTED, model_pb2.MODEL_SOURCE_MANIFEST)
 _EITHER = (model_pb2.MODEL_TASK_UNSPECIFIED, model_pb2.MODEL_TASK_DETECTOR)
 
@@ -136,7 +135,7 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
         return model_pb2.DeleteModelResponse()
 
     async def TestModel(self, request: model_pb2.TestModelRequest, context: Any) -> model_pb2.TestModelResponse:  # noqa: N802
-        threshold = request.threshold if request.HasField("threshold") else _THRESHOLD
+        threshold = request.threshold if request.HasField("threshold") else DEFAULT_THRESHOLD
         check_range("threshold", threshold, 0, 1)
         image = await in_thread(decode_picture, request.frame.data, self._max_pixels)
         model = await self._registry.find(request.model, caller(context))

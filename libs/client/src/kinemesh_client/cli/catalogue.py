@@ -8,7 +8,7 @@ import typer
 
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
-from kinemesh_client.cli.output import err, print_json, print_table
+from kinemesh_client.cli.output import err, print_json, print_page, print_table
 from kinemesh_client.cli.running import run
 from kinemesh_client.resources import Asset, Page, Pipeline
 
@@ -31,13 +31,13 @@ def list_assets(
             return await client.list_assets(limit)
 
     page = run(ask())
-    if as_json:
-        print_json({"assets": [dict(asset.raw) for asset in page.items], "total": page.total})
-        return
-    rows = ((a.asset_id, a.filename, a.state, f"{a.size_bytes / _MIB:.1f}", a.create_time[:19]) for a in page.items)
-    print_table(("asset", "file", "state", "MiB", "created"), rows)
-    if len(page.items) < page.total:
-        err.print(f"{len(page.items)} of {page.total} assets; --limit shows more.")
+    columns = ("asset", "file", "state", "MiB", "created")
+
+    def row(asset: Asset) -> tuple[str, ...]:
+        size = f"{asset.size_bytes / _MIB:.1f}"
+        return asset.asset_id, asset.filename, asset.state, size, asset.create_time[:19]
+
+    print_page("assets", page.items, page.total, columns, row, as_json=as_json)
 
 
 @assets.command("delete")

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
-from kinemesh_client.cli.output import err, out, print_json, print_table
+from kinemesh_client.cli.output import err, out, print_json, print_page, print_table
 from kinemesh_client.cli.processing import Outcome, report
 from kinemesh_client.cli.progress import bars, follow
 from kinemesh_client.cli.running import run
@@ -46,13 +46,12 @@ def list_(
                     return jobs, page.total
 
     jobs, total = run(collect())
-    if as_json:
-        print_json({"jobs": [dict(job.raw) for job in jobs], "total": total})
-        return
-    rows = ((j.job_id, j.pipeline, j.state, j.stage, f"{j.progress:.0%}", _short(j.create_time)) for j in jobs)
-    print_table(("job", "pipeline", "state", "stage", "progress", "created"), rows)
-    if len(jobs) < total:
-        err.print(f"{len(jobs)} of {total} jobs; --limit shows more.")
+    columns = ("job", "pipeline", "state", "stage", "progress", "created")
+
+    def row(job: Job) -> tuple[str, ...]:
+        return job.job_id, job.pipeline, job.state, job.stage, f"{job.progress:.0%}", _short(job.create_time)
+
+    print_page("jobs", jobs, total, columns, row, as_json=as_json)
 
 
 @app.command()

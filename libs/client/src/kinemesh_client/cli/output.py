@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -30,6 +30,17 @@ COLORS = {
     "MISSING": "yellow",
     "down": "red",
 }
+
+
+class HasRaw(Protocol):
+    """What the client answers with."""
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """As the mesh described it."""
+
+
+Listed = TypeVar("Listed", bound=HasRaw)
 
 
 def print_json(value: Any) -> None:
@@ -64,6 +75,24 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """A table on standard output."""
     print_wide(table(columns, rows), out)
+
+
+def print_page(
+    what: str,
+    items: Sequence[Listed],
+    total: int,
+    columns: Iterable[str],
+    row: Callable[[Listed], Iterable[object]],
+    *,
+    as_json: bool,
+) -> None:
+    """Some of what there is, as a table or as one JSON object of it and its ``total``."""
+    if as_json:
+        print_json({what: [dict(item.raw) for item in items], "total": total})
+        return
+    print_table(columns, [row(item) for item in items])
+    if len(items) < total:
+        err.print(f"{len(items)} of {total} {what}; --limit shows more.")
 
 
 def print_wide(made: Table, console: Console) -> None:

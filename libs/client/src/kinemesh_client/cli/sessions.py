@@ -11,7 +11,7 @@ from rich.markup import escape
 from kinemesh.errors import KinemeshError
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
-from kinemesh_client.cli.output import err, out, print_json, print_table
+from kinemesh_client.cli.output import err, out, print_json, print_page, print_table
 from kinemesh_client.cli.parameters import At, Threshold, Video, existing, point_of
 from kinemesh_client.cli.processing import Outcome, clear, follow_or_cancel, given, report
 from kinemesh_client.cli.progress import bars
@@ -69,13 +69,12 @@ def list_(
             return await client.list_sessions(limit)
 
     page = run(ask())
-    if as_json:
-        print_json({"sessions": [dict(session.raw) for session in page.items], "total": page.total})
-        return
-    rows = ((s.session_id, s.name, "yes" if s.has_result else "no", s.job_id, _short(s)) for s in page.items)
-    print_table(("session", "name", "result", "latest job", "created"), rows)
-    if len(page.items) < page.total:
-        err.print(f"{len(page.items)} of {page.total} sessions; --limit shows more.")
+    columns = ("session", "name", "result", "latest job", "created")
+
+    def row(one: Session) -> tuple[str, ...]:
+        return one.session_id, one.name, "yes" if one.has_result else "no", one.job_id, _short(one)
+
+    print_page("sessions", page.items, page.total, columns, row, as_json=as_json)
 
 
 @app.command()

@@ -19,6 +19,9 @@ from kinemesh.inference.client import TritonClient
 from kinemesh.nv12 import Image
 
 TASK: Final = "detector"
+DEFAULT_THRESHOLD: Final = 0.5
+"""Least score of a box for those who name none."""
+
 _PAD: Final = 114
 _MULTIPLE: Final = 32
 _LEAST_SIZE: Final = 64

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from kinemesh.results.tracks import TrackRows, concatenate
 from kinemesh_detect_track.domain.boxes import Floats, Ints, centred, cornered, overlap
 from kinemesh_detect_track.domain.looks import Looks, cosines
-from kinemesh_detect_track.domain.motion import smoothed
+from kinemesh_detect_track.domain.motion import NOMINAL_RATE, smoothed
 
 _FIT_BOXES: Final = 15
 """At an end of a tracklet, that tell where it is going."""
@@ -58,26 +58,6 @@ class Refinement:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tracks:
-    """R boxes.
-
-    :ivar frame: int64 [R].
-    :ivar track_id: int64 [R].
-    :ivar box: float64 [R, 4], ``x1 y1 x2 y2`` in pixels.
-    :ivar score: float64 [R]; of a box that was filled in, interpolated as well.
-    :ivar class_id: int64 [R].
-    :ivar interpolated: bool [R].
-    """
-
-    frame: Ints
-    track_id: Ints
-    box: Floats
-    score: Floats
-    class_id: Ints
-    interpolated: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Tracklet:
     frame: Ints
     values: Floats  # [N, 5]: cx cy w h in the frame of reference of the first frame, score
@@ -86,32 +66,27 @@ class _Tracklet:
 
 
 def refined(
-    tracks: Tracks, camera: Floats, refinement: Refinement, clock: Floats | None = None, looks: Looks | None = None
-) -> Tracks:
+    rows: TrackRows, times: Floats, camera: Floats, refinement: Refinement, looks: Looks | None = None
+) -> TrackRows:
     """Join, fill and drop.
 
-    :param tracks: as :func:`~kinemesh_detect_track.domain.tracker.step` gave them, frame by frame; only boxes that
+    :param rows: as :func:`~kinemesh_detect_track.domain.tracker.step` named them, frame by frame; only boxes that
         belong to a track.
-    :param camera: float64 [F, 2], the tracker's ``camera`` after every frame of the recording.
-    :param clock: float64 [F], when each frame was, in frames of the nominal rate; evenly apart at that rate if None.
+    :param times: float64 [F], presentation time of every frame of the recording, in seconds.
+    :param camera: float64 [F, 2], the tracker's ``camera`` after every frame.
     :param looks: float32 [largest id + 1, E], every track's mean embedding, zeros where none is known; None if none is.
-    :return: by frame and id; ids count from 1 in the order of first appearance.
+    :return: by frame and id; ids count from 1 in the order of first appearance. The score of a box that was filled in
+        is interpolated as well.
     """
-    if clock is None:
-        clock = np.arange(len(camera), dtype=np.float64)
-    tracklets = _tracklets(tracks, camera)
+    clock = times * NOMINAL_RATE
+    tracklets = _tracklets(rows, camera)
     objects = [one for one in _joined(tracklets, refinement, clock, looks) if _is_object(one, refinement)]
     objects.sort(key=lambda one: (int(one.frame[0]), one.values[0].tolist(), one.track_id))
-    parts = _single([_filled(one, camera, clock, refinement.longest_fill) for one in objects])
-    if not parts:
-        return _where(tracks, np.zeros(len(tracks.frame), bool))
-    whole = Tracks(*(np.concatenate([getattr(part, name) for part in parts]) for name in Tracks.__slots__))
-    numbers = np.repeat(np.arange(1, len(parts) + 1), [len(part.frame) for part in parts])
-    return _where(replace(whole, track_id=numbers), np.lexsort((numbers, whole.frame)))
-
-
-def _where(tracks: Tracks, rows: NDArray[np.bool_] | Ints) -> Tracks:
-    return Tracks(*(getattr(tracks, name)[rows] for name in Tracks.__slots__))
+    parts = _single([_filled(one, times, camera, refinement.longest_fill) for one in objects])
+    whole = concatenate(
+        [replace(part, track_id=np.full_like(part.track_id, number)) for number, part in enumerate(parts, 1)]
+    )
+    return whole.where(np.lexsort((whole.track_id, whole.frame_index)))
 
 
 def _is_object(one: _Tracklet, refinement: Refinement) -> bool:
@@ -120,13 +95,13 @@ def _is_object(one: _Tracklet, refinement: Refinement) -> bool:
     return len(score) >= refinement.fewest_boxes and bool(sure)
 
 
-def _single(objects: list[Tracks]) -> list[Tracks]:
+def _single(objects: list[TrackRows]) -> list[TrackRows]:
     """Without the doubles: of two of one class that are mostly at one place, the one of less score in all goes."""
     if len(objects) < 2:
         return objects
-    frame = np.concatenate([one.frame for one in objects])
+    frame = np.concatenate([one.frame_index for one in objects])
     order = np.argsort(frame, kind="stable")
-    number = np.repeat(np.arange(len(objects)), [len(one.frame) for one in objects])[order]
+    number = np.repeat(np.arange(len(objects)), [len(one) for one in objects])[order]
     box = centred(np.concatenate([one.box for one in objects]))[order]
     borders = np.flatnonzero(np.diff(frame[order])) + 1
     together = []
@@ -134,24 +109,24 @@ def _single(objects: list[Tracks]) -> list[Tracks]:
         first, second = np.nonzero(np.triu(overlap(where, where) >= _DOUBLE, 1))
         together.append(np.stack([who[first], who[second]], axis=1))
     pairs, times = np.unique(np.concatenate(together), axis=0, return_counts=True)
-    worth = [float(one.score.sum()) for one in objects]
+    worth = [float(one.score.sum(dtype=np.float64)) for one in objects]
     dropped: set[int] = set()
     for (first, second), shared in zip(pairs.tolist(), times.tolist(), strict=True):
         weaker, stronger = sorted((first, second), key=lambda one: (worth[one], -one))
         same = objects[weaker].class_id[0] == objects[stronger].class_id[0]
-        if same and shared >= _MOSTLY * len(objects[weaker].frame) and stronger not in dropped:
+        if same and shared >= _MOSTLY * len(objects[weaker]) and stronger not in dropped:
             dropped.add(weaker)
     return [one for i, one in enumerate(objects) if i not in dropped]
 
 
-def _tracklets(tracks: Tracks, camera: Floats) -> list[_Tracklet]:
-    order = np.lexsort((tracks.frame, tracks.track_id))
-    frame = tracks.frame[order]
-    boxes = centred(tracks.box[order])
+def _tracklets(rows: TrackRows, camera: Floats) -> list[_Tracklet]:
+    order = np.lexsort((rows.frame_index, rows.track_id))
+    frame = rows.frame_index[order]
+    boxes = centred(rows.box[order])
     boxes[:, :2] -= camera[frame]
-    values = np.column_stack([boxes, tracks.score[order]])
-    ids, starts = np.unique(tracks.track_id[order], return_index=True)
-    classes = tracks.class_id[order][starts]
+    values = np.column_stack([boxes, rows.score[order]])
+    ids, starts = np.unique(rows.track_id[order], return_index=True)
+    classes = rows.class_id[order][starts]
     return [
         _Tracklet(frames, part, int(class_id), int(track_id))
         for frames, part, class_id, track_id in zip(
@@ -250,23 +225,25 @@ def _end(time: Floats, boxes: Floats, *, last: bool) -> tuple[Floats, Floats]:
     return box, slope[:2] * len(time) / (len(time) + _DOUBT)
 
 
-def _filled(one: _Tracklet, camera: Floats, clock: Floats, longest: float) -> Tracks:
+def _filled(one: _Tracklet, times: Floats, camera: Floats, longest: float) -> TrackRows:
     """An object's boxes in all frames from its first to its last, but for gaps that are too long."""
     frame = np.arange(one.frame[0], one.frame[-1] + 1)
     score = np.interp(frame, one.frame, one.values[:, 4])
-    values = np.column_stack([smoothed(clock[frame], one.values[:, :4], one.frame - one.frame[0]), score])
+    clock = times[frame] * NOMINAL_RATE
+    values = np.column_stack([smoothed(clock, one.values[:, :4], one.frame - one.frame[0]), score])
     before = np.searchsorted(one.frame, frame, side="right") - 1
     seen = one.frame[before] == frame
-    gap = np.append(np.diff(clock[one.frame]), 0)[before]
+    gap = np.append(np.diff(clock[one.frame - one.frame[0]]), 0)[before]
     kept = seen | (gap <= longest + 1e-6)
     frame, values, seen = frame[kept], values[kept], seen[kept]
     values[:, :2] += camera[frame]
     count = len(frame)
-    return Tracks(
+    return TrackRows(
         frame,
-        np.full(count, one.track_id),
-        cornered(values[:, :4]),
-        values[:, 4],
-        np.full(count, one.class_id),
+        times[frame],
+        np.full(count, one.track_id, np.int32),
+        cornered(values[:, :4]).astype(np.float32),
+        values[:, 4].astype(np.float32),
+        np.full(count, one.class_id, np.int16),
         ~seen,
     )

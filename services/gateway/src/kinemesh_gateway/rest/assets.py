@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from fastapi import APIRouter, Request, Response
 
 from kinemesh.asset.v1 import asset_pb2
-from kinemesh.errors import FailedPrecondition, KinemeshError
+from kinemesh.errors import FailedPrecondition, KinemeshError, NotFound
 from kinemesh.storage import keys
 from kinemesh_gateway.messages import enum_number, to_json
 from kinemesh_gateway.rest.content import CONTENT_RESPONSES, serve_object
@@ -19,6 +20,8 @@ from kinemesh_gateway.rest.schemas import Asset, AssetConfirm, AssetCreate, Asse
 from kinemesh_gateway.rest.upload import Form, Uploader
 
 router = APIRouter(prefix="/api/v1/assets", tags=["assets"])
+
+_log = structlog.get_logger()
 
 
 @router.post("", status_code=201, response_model=AssetCreated, responses=documented(400, 413))
@@ -127,9 +130,14 @@ async def confirm(call: Caller, asset_id: str, parts: list[tuple[int, str]], key
 
 
 async def remove(call: Caller, asset_id: str) -> None:
-    """Delete an asset if that can be done."""
-    with suppress(KinemeshError):
+    """Delete an asset that nobody else needs; one that a job still reads, or that is gone, is no failure."""
+    try:
         await call(call.mesh.upstreams.assets.DeleteAsset, asset_pb2.DeleteAssetRequest(asset_id=asset_id))
+    except (NotFound, FailedPrecondition):
+        return
+    except KinemeshError as error:
+        # What the caller asked for is done, or has failed for a reason of its own: this is the operator's business.
+        _log.warning("an upload stays", asset_id=asset_id, reason=error.reason)
 
 
 @asynccontextmanager
