@@ -83,7 +83,7 @@ def add(name: str, repository: Path, accelerator: str, cache: Path, mirror: Path
         raise RefusedError("DOWNLOAD_FAILED", f"The weights cannot be had: {error}.", model=name) from error
     if entry.weights.filename.endswith(".onnx"):
         return _write(entry, file, repository, accelerator)
-    # A conversion never gives the same bytes twice.
+    # What is there was converted from this entry's weights; again would only take time.
     if (network := added_network(name, repository)) is not None:
         return _write(entry, network, repository, accelerator)
     from kinemesh_models.importer import to_onnx  # which asks this module how to refuse
