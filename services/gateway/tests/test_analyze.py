@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -13,6 +11,8 @@ import pytest
 
 from kinemesh.results.poses import LANDMARKS, PoseRows, landmark_table
 from kinemesh.storage import keys
+
+from .held import HeldUpload
 
 VIDEO = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(range(256)) * 40
 NAMES = [f"landmark_{number}" for number in range(LANDMARKS)]
@@ -203,57 +203,20 @@ async def test_a_form_without_a_length_has_a_limit_too(gateway: Any) -> None:
     assert (answer.status_code, answer.json()["error"]["reason"]) == (413, "FILE_TOO_LARGE")
 
 
-class Held:
-    """A form whose file stops half-way until it is let go."""
-
-    def __init__(self) -> None:
-        self.begun, self.go = asyncio.Event(), asyncio.Event()
-
-    async def form(self) -> AsyncIterator[bytes]:
-        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + VIDEO
-        yield bytes(1024 * 1024)
-        self.begun.set()
-        await self.go.wait()
-        yield b"\r\n--b--\r\n"
-
-
-FORM = {"Content-Type": "multipart/form-data; boundary=b"}
-
-
 async def test_uploads_under_way_are_bounded(gateway: Any) -> None:
-    held = [Held(), Held()]
-    under_way = [
-        asyncio.create_task(gateway.http.post("/api/v1/analyze", content=one.form(), headers=FORM)) for one in held
-    ]
-    await asyncio.gather(*(one.begun.wait() for one in held))
-    # Both are read by the gateway once it refuses a third.
-    async with asyncio.timeout(20):
-        while (answer := await gateway.http.post("/api/v1/analyze", content=b"--b--", headers=FORM)).status_code != 429:
-            assert answer.status_code == 400
-    assert answer.json()["error"]["reason"] == "TOO_MANY_UPLOADS"
+    held = [await HeldUpload.begin(gateway.url + "/api/v1/analyze", "file", VIDEO) for _ in range(2)]
+    answer = await gateway.http.post("/api/v1/analyze", files={"file": ("b.mp4", VIDEO)})
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (429, "TOO_MANY_UPLOADS")
     assert int(answer.headers["retry-after"]) > 0
-    for one in held:
-        one.go.set()
-    assert [answer.status_code for answer in await asyncio.gather(*under_way)] == [202, 202]
+    assert [await one.finish() for one in held] == [202, 202]
 
 
 async def test_clients_that_leave_half_way_make_room(gateway: Any) -> None:
     before = set(gateway.catalogue.assets)
-    for _ in range(3):
-        held = Held()
-        leaving = asyncio.create_task(gateway.http.post("/api/v1/analyze", content=held.form(), headers=FORM))
-        begun = asyncio.create_task(held.begun.wait())
-        # It may also be refused, as long as the loss of the one before is not noticed.
-        await asyncio.wait((begun, leaving), return_when=asyncio.FIRST_COMPLETED)
-        begun.cancel()
-        leaving.cancel()
-        await asyncio.gather(begun, leaving, return_exceptions=True)
+    for _ in range(5):
+        held = await HeldUpload.begin(gateway.url + "/api/v1/analyze", "file", VIDEO)
+        await held.leave()
     assert set(gateway.catalogue.assets) == before
-    async with asyncio.timeout(20):
-        answer = await gateway.http.post("/api/v1/analyze", files={"file": ("a.mp4", VIDEO)})
-        while answer.status_code == 429:  # until the last loss is noticed
-            answer = await gateway.http.post("/api/v1/analyze", files={"file": ("a.mp4", VIDEO)})
-    assert answer.status_code == 202
 
 
 @pytest.mark.parametrize(

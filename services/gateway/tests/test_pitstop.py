@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from datetime import datetime
 from itertools import pairwise, product
 from typing import Any
@@ -17,6 +15,8 @@ from kinemesh.common.v1 import common_pb2
 from kinemesh.job.v1 import job_pb2
 from kinemesh.storage import keys
 from kinemesh_gateway.domain.pitstop import stage_and_percent
+
+from .held import HeldUpload
 
 JOBS = "/api/pitstop/jobs"
 OTHER = {"X-Kinemesh-Owner": "somebody-else"}
@@ -194,25 +194,11 @@ async def test_models_that_cannot_be_used(gateway: Any) -> None:
 
 
 async def test_uploads_under_way_are_bounded(gateway: Any) -> None:
-    go = asyncio.Event()
-    begun = [asyncio.Event(), asyncio.Event()]
-
-    async def held(mark: asyncio.Event) -> AsyncIterator[bytes]:
-        yield b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nperson_detector\r\n'
-        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + VIDEO
-        mark.set()
-        await go.wait()
-        yield b"\r\n--b--\r\n"
-
-    headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    under_way = [asyncio.create_task(gateway.http.post(JOBS, content=held(mark), headers=headers)) for mark in begun]
-    await asyncio.gather(*(mark.wait() for mark in begun))
-    async with asyncio.timeout(20):
-        while (answer := await gateway.http.post(JOBS, content=b"--b--", headers=headers)).status_code != 429:
-            assert answer.status_code == 400
+    held = [await HeldUpload.begin(gateway.url + JOBS, "file", VIDEO, **MODEL) for _ in range(2)]
+    answer = await gateway.http.post(JOBS, files={"file": ("b.mp4", VIDEO)})
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (429, "TOO_MANY_UPLOADS")
     assert int(answer.headers["retry-after"]) > 0
-    go.set()
-    assert [answer.status_code for answer in await asyncio.gather(*under_way)] == [202, 202]
+    assert [await one.finish() for one in held] == [202, 202]
 
 
 async def test_jobs_are_listed(gateway: Any) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +10,8 @@ import pytest
 
 from kinemesh.common.v1 import common_pb2
 from kinemesh.job.v1 import job_pb2
+
+from .held import HeldUpload
 
 VIDEO = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(range(256)) * 40
 PLAYABLE = bytes(range(256)) * 1024
@@ -179,25 +179,14 @@ async def test_forms_that_are_refused(gateway: Any) -> None:
 
 
 async def test_uploads_under_way_are_bounded(gateway: Any) -> None:
-    go = asyncio.Event()
-    begun = [asyncio.Event(), asyncio.Event()]
-
-    async def held(mark: asyncio.Event) -> AsyncIterator[bytes]:
-        yield b'--b\r\nContent-Disposition: form-data; name="metadata"\r\n\r\n{"sessionName": "Held"}\r\n'
-        yield b'--b\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n' + VIDEO
-        mark.set()
-        await go.wait()
-        yield b"\r\n--b--\r\n"
-
-    url, headers = "/sessions/import", {"Content-Type": "multipart/form-data; boundary=b"}
-    under_way = [asyncio.create_task(gateway.http.post(url, content=held(mark), headers=headers)) for mark in begun]
-    await asyncio.gather(*(mark.wait() for mark in begun))
-    async with asyncio.timeout(20):
-        while (answer := await gateway.http.post(url, content=b"--b--", headers=headers)).status_code != 429:
-            assert answer.status_code == 400
+    held = [
+        await HeldUpload.begin(gateway.url + "/sessions/import", "video", VIDEO, metadata=json.dumps(NAMED))
+        for _ in range(2)
+    ]
+    answer = await gateway.http.post("/sessions/import", files={"video": ("b.mp4", VIDEO)})
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (429, "TOO_MANY_UPLOADS")
     assert int(answer.headers["retry-after"]) > 0
-    go.set()
-    assert [answer.status_code for answer in await asyncio.gather(*under_way)] == [202, 202]
+    assert [await one.finish() for one in held] == [202, 202]
 
 
 async def test_jobs_and_sessions_are_listed(gateway: Any) -> None:
