@@ -70,7 +70,7 @@ down: setup ## stop it
 
 .PHONY: test
 test: setup models converter check ## check, then run all tests (ARGS= for pytest)
-	$(CAPS) $(BIN)/pytest $(ARGS)
+	$(CAPS) $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: setup ## formatting, lint, types, dependency rules, protos: what CI runs before the tests

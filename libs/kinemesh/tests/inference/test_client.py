@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,18 @@ def echo(size: int, seed: int = 0, wait_ms: float = 0) -> dict[str, npt.NDArray[
     }
 
 
-def regions() -> list[str]:
-    return [path.name for path in Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*")]
+Regions = Callable[[], set[str]]
+
+
+@pytest.fixture
+def regions() -> Regions:
+    """What this process has taken of shared memory since the test began; clients that outlast tests have theirs."""
+
+    def all_of_them() -> set[str]:
+        return {path.name for path in Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*")}
+
+    before = all_of_them()
+    return lambda: all_of_them() - before
 
 
 async def test_results_are_right_at_any_size(client: TritonClient) -> None:
@@ -44,7 +55,7 @@ async def test_tensors_need_not_be_contiguous(client: TritonClient) -> None:
     np.testing.assert_array_equal(results["ECHO"], inputs["DATA"])
 
 
-async def test_many_at_once_are_not_mixed_up(client: TritonClient) -> None:
+async def test_many_at_once_are_not_mixed_up(client: TritonClient, regions: Regions) -> None:
     wanted = [echo(40 + seed, seed, wait_ms=seed % 3) for seed in range(40)]
     results = await asyncio.gather(*(client.infer("echo", inputs, ["ECHO"]) for inputs in wanted))
     for inputs, result in zip(wanted, results, strict=True):
@@ -133,16 +144,16 @@ async def test_headers_are_asked_for_per_request(echo_server: TritonServer) -> N
     assert len(asked) == 2
 
 
-async def test_auto_uses_shared_memory_on_this_machine(echo_server: TritonServer) -> None:
+async def test_auto_uses_shared_memory_on_this_machine(echo_server: TritonServer, regions: Regions) -> None:
     async with TritonClient(echo_server.settings) as client:
         await client.infer("echo", echo(50), ["ECHO"])
         assert client.shared_memory
         assert len(regions()) == 1
-    assert regions() == []
+    assert regions() == set()
 
 
 async def test_auto_falls_back_where_triton_cannot_open_the_region(
-    echo_server: TritonServer, monkeypatch: pytest.MonkeyPatch
+    echo_server: TritonServer, regions: Regions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As in a container with a /dev/shm of its own: the key names nothing there.
     monkeypatch.setattr("kinemesh.inference.shared_memory.Region.key", property(lambda region: "/nothing-here"))
@@ -150,17 +161,17 @@ async def test_auto_falls_back_where_triton_cannot_open_the_region(
         inputs = echo(50)
         np.testing.assert_array_equal((await client.infer("echo", inputs, ["ECHO"]))["ECHO"], inputs["DATA"])
         assert not client.shared_memory
-    assert regions() == []
+    assert regions() == set()
 
 
-async def test_nobody_answers() -> None:
+async def test_nobody_answers(regions: Regions) -> None:
     (port,) = free_ports(1)
     async with TritonClient(TritonSettings(endpoint=f"127.0.0.1:{port}", timeout_s=5)) as client:
         assert not await client.ready()
         with pytest.raises(Unavailable) as caught:
             await client.infer("echo", echo(50), ["ECHO"])
     assert caught.value.reason == "MODEL_UNAVAILABLE"
-    assert regions() == []
+    assert regions() == set()
 
 
 async def test_triton_is_restarted(client: TritonClient, echo_server: TritonServer) -> None:
