@@ -53,7 +53,7 @@ def photo_clip(folder: Path, count: int = 90) -> Frames:
     """A camera that pans, zooms and rolls over a photo of a person."""
     photo = folder / "astronaut.png"
     command = [str(triton_python()), "-m", "kinemesh_models", "sample", "astronaut", "--out", str(photo)]
-    subprocess.run(command, check=True, timeout=300)
+    subprocess.run(command, check=True, timeout=900)
     with av.open(str(photo)) as container:
         picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
     frames = np.empty((count, 480, 640, 3), np.uint8)
@@ -77,11 +77,11 @@ def mediapipe(frames: Frames, folder: Path, num_poses: int) -> dict[int, NDArray
     """MediaPipe's landmarks [P,33,5] of each frame."""
     bundle = folder / "pose_landmarker.task"
     python = str(triton_python())
-    subprocess.run([python, "-m", "kinemesh_models", "bundle", "--out", str(bundle)], check=True, timeout=300)
+    subprocess.run([python, "-m", "kinemesh_models", "bundle", "--out", str(bundle)], check=True, timeout=900)
     height, width = frames.shape[1:3]
     command = [python, str(PLAIN_LOOP), f"--raw={width}x{height}@30", f"--bundle={bundle}", f"--out={folder}"]
     command.append(f"--num-poses={num_poses}")
-    subprocess.run(command, input=frames.data, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, input=frames.data, check=True, capture_output=True, timeout=900)
     with np.load(folder / "plain_loop.npz") as table:
         rows, landmarks = table["frame"], table["landmarks"]
     return {index: landmarks[rows == index] for index in range(len(frames))}
