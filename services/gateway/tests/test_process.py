@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -124,6 +125,20 @@ async def test_settings_are_what_a_pit_stop_job_gets(gateway: Any, process: Any)
         assert (other.status_code, other.json()["error"]["reason"]) == (404, "MODEL_NOT_FOUND")
         large = await post(HEAD + bytes(MIB))
         assert (large.status_code, large.json()["error"]["metadata"]) == (400, {"limit_bytes": str(MIB)})
+
+
+async def test_a_connection_stays_longer_than_clients_keep_it(gateway: Any) -> None:
+    to = urlsplit(gateway.url)
+    reader, writer = await asyncio.open_connection(to.hostname, to.port)
+    writer.write(f"GET /api/health HTTP/1.1\r\nHost: {to.netloc}\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+    kept_s = httpx.Limits().keepalive_expiry
+    assert kept_s
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(1), kept_s + 1)
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_it_ends_when_told_to(gateway: Any, process: Any) -> None:

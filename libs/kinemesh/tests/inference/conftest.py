@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest_asyncio
 
 from kinemesh.embedded import Supervisor, free_ports, triton
 from kinemesh.inference import TritonClient, TritonSettings
+from kinemesh.inference.shared_memory import PREFIX
 from kinemesh.testing.fixtures import TritonServer, triton_python
 
 CONFIG = """
@@ -19,6 +21,20 @@ input [ { name: "DATA" data_type: TYPE_UINT8 dims: [ -1, -1 ] }, { name: "WAIT_M
 output [ { name: "ECHO" data_type: TYPE_UINT8 dims: [ -1, -1 ] }, { name: "FACTS" data_type: TYPE_INT64 dims: [ 3 ] } ]
 instance_group [ { kind: KIND_CPU count: 2 } ]
 """
+
+
+Regions = Callable[[], set[str]]
+
+
+@pytest.fixture
+def regions() -> Regions:
+    """What this process has taken of shared memory since the test began; clients that outlast tests have theirs."""
+
+    def all_of_them() -> set[str]:
+        return {path.name for path in Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*")}
+
+    before = all_of_them()
+    return lambda: all_of_them() - before
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import traceback
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +11,9 @@ import pytest
 from kinemesh.embedded import free_ports
 from kinemesh.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, Unavailable
 from kinemesh.inference import Sequence, TritonClient, TritonSettings
-from kinemesh.inference.shared_memory import PREFIX
 from kinemesh.testing.fixtures import TritonServer
+
+from .conftest import Regions
 
 
 def echo(size: int, seed: int = 0, wait_ms: float = 0) -> dict[str, npt.NDArray[Any]]:
@@ -24,20 +22,6 @@ def echo(size: int, seed: int = 0, wait_ms: float = 0) -> dict[str, npt.NDArray[
         "DATA": generator.integers(0, 255, (size, 1000), dtype=np.uint8),
         "WAIT_MS": np.array([wait_ms], np.float32),
     }
-
-
-Regions = Callable[[], set[str]]
-
-
-@pytest.fixture
-def regions() -> Regions:
-    """What this process has taken of shared memory since the test began; clients that outlast tests have theirs."""
-
-    def all_of_them() -> set[str]:
-        return {path.name for path in Path("/dev/shm").glob(f"{PREFIX}{os.getpid()}_*")}
-
-    before = all_of_them()
-    return lambda: all_of_them() - before
 
 
 async def test_results_are_right_at_any_size(client: TritonClient) -> None:

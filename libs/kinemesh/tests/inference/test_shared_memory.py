@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,8 @@ import pytest
 
 from kinemesh.inference import shared_memory
 from kinemesh.inference.shared_memory import Region, needed_bytes, sweep_stale_regions
+
+from .conftest import Regions
 
 SHM = Path("/dev/shm")
 
@@ -48,11 +49,11 @@ def test_a_region_is_removed_when_it_is_replaced_or_closed() -> None:
     assert not (SHM / name).exists()
 
 
-def test_no_memory_is_an_error_not_a_crash() -> None:
+def test_no_memory_is_an_error_not_a_crash(regions: Regions) -> None:
     region = Region()
     with pytest.raises(OSError):
         region.allocate(1 << 50)
-    assert list(SHM.glob(shared_memory.PREFIX + f"{os.getpid()}_*")) == []
+    assert regions() == set()
 
 
 def test_regions_of_dead_processes_are_swept() -> None:

@@ -38,6 +38,10 @@ VERSION = "1.0.0"
 
 _log = structlog.get_logger()
 
+# Longer than clients and load balancers keep an idle connection: they must be the ones who close it, or else a request
+# may be on its way when it ends.
+_IDLE_S = 75
+
 _STREAMED = re.compile(
     "|".join((analyze.PATH, pitstop.PATH, f"{sessions.PATH}/import", f"{models.PATH}/[^/]+/test")), re.ASCII
 )
@@ -148,6 +152,7 @@ def serve(app: FastAPI, mesh: Mesh, taken: socket.socket) -> Callable[[Event], A
         # Compressing would take longer than sending to a client nearby.
         ws_per_message_deflate=False,
         limit_concurrency=2048,
+        timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=max(1, round(mesh.settings.drain_s)),
     )
     server = _Server(config)
