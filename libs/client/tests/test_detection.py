@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import av
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from kinemesh.testing.onnx_networks import tiny_yolox
 from kinemesh_client.testing import Cli, one_object
 
 DETECTOR = "person_detector"
@@ -32,12 +32,8 @@ def fake(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def yolox() -> Path:
-    folder = os.environ.get("KINEMESH_TEST_DATA")
-    path = Path(folder or "") / "models" / "yolox_nano_416x416.onnx"
-    if not folder or not path.is_file():
-        pytest.skip("KINEMESH_TEST_DATA names no folder with YOLOX-nano")
-    return path
+def network(tmp_path: Path) -> Path:
+    return tiny_yolox(tmp_path / "own.onnx")
 
 
 def test_run_pitstop_makes_tracks_a_report_and_a_video(cli: Cli, video: Path, tmp_path: Path) -> None:
@@ -140,22 +136,21 @@ def test_sessions_are_imported_shown_done_again_and_deleted(cli: Cli, video: Pat
     assert one_object(gone.stdout)["error"]["reason"] == "SESSION_NOT_FOUND"
 
 
-@pytest.mark.data
-def test_own_weights_are_imported_used_and_removed(cli: Cli, video: Path, yolox: Path, tmp_path: Path) -> None:
+def test_own_weights_are_imported_used_and_removed(cli: Cli, video: Path, network: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
-    names.write_text("".join(f"class {number}\n" for number in range(80)))
-    unnamed = cli("models", "import", str(yolox), "--name=own", "--json")
+    names.write_text("wheel\njack\n")
+    unnamed = cli("models", "import", str(network), "--name=own", "--json")
     assert unnamed.returncode == 2
     assert one_object(unnamed.stdout)["error"]["reason"] == "LABELS_NEEDED"
-    imported = cli("models", "import", str(yolox), "--name=own", f"--labels={names}", "--json")
+    imported = cli("models", "import", str(network), "--name=own", f"--labels={names}", "--json")
     assert imported.returncode == 0, imported.stderr
-    assert len(one_object(imported.stdout)["labels"]) == 80
+    assert one_object(imported.stdout)["labels"] == ["wheel", "jack"]
     assert "own" in cli("models", "list", "--task=detector").stdout
     target = tmp_path / "annotated.mp4"
     assert cli("pitstop", str(video), str(target), "--model=own").returncode == 0
     assert frames_in(target) == 60
     assert cli("models", "remove", "own").returncode == 0
     assert "own" not in cli("models", "list", "--task=detector").stdout
-    weights = cli("pitstop", str(video), str(target), f"--weights={yolox}", f"--labels={names}", "--force")
+    weights = cli("pitstop", str(video), str(target), f"--weights={network}", f"--labels={names}", "--force")
     assert weights.returncode == 0, weights.stderr
     assert "temporary" not in cli("models", "list").stdout

@@ -1,12 +1,11 @@
-"""Tiny ONNX networks, written byte by byte: detectors of every kind whose answers are known."""
+"""Detectors of every kind whose answers are known."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,96 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from kinemesh.testing.fixtures import triton_python
+from kinemesh.testing.onnx_networks import STRIDES, Graph, Size, brightness, node, tiny_yolox
 
 # What decodes needs numpy and OpenCV alone, which the services' environment has as well.
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-STRIDES = (8, 16, 32)
 BOXES = np.array([[8, 8, 40, 60, 0.3], [50, 4, 90, 44, 0.9], [0, 0, 9, 9, 0.01], [20, 20, 10, 30, 0.8]], np.float32)
-Size = int | str
 Probe = Callable[..., dict[str, Any]]
 Write = Callable[..., None]
-
-
-def message(*fields: tuple[int, int | bytes | str]) -> bytes:
-    """Protobuf's wire format; field numbers are those of onnx.proto."""
-    out = bytearray()
-    for number, value in fields:
-        if isinstance(value, int):
-            out += varint(number << 3) + varint(value)
-        else:
-            data = value.encode() if isinstance(value, str) else value
-            out += varint(number << 3 | 2) + varint(len(data)) + data
-    return bytes(out)
-
-
-def varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def tensor(name: str, value: NDArray[Any]) -> bytes:
-    kind = {np.dtype(np.float32): 1, np.dtype(np.int64): 7}[value.dtype]
-    return message(*((1, size) for size in value.shape), (2, kind), (8, name), (9, value.tobytes()))
-
-
-def node(kind: str, inputs: Sequence[str], output: str, **attributes: list[int] | int) -> bytes:
-    fields = [
-        message((1, name), (3, value), (20, 2))
-        if isinstance(value, int)
-        else message((1, name), *((8, number) for number in value), (20, 7))
-        for name, value in attributes.items()
-    ]
-    return message(*((1, name) for name in inputs), (2, output), (4, kind), *((5, data) for data in fields))
-
-
-def port(name: str, kind: int, shape: Sequence[Size]) -> bytes:
-    dims = message(*((1, message((2, size) if isinstance(size, str) else (1, size))) for size in shape))
-    return message((1, name), (2, message((1, message((1, kind), (2, dims))))))
-
-
-@dataclass
-class Graph:
-    """What becomes an ONNX file. Inputs and outputs are floats unless ``kinds`` says otherwise."""
-
-    inputs: dict[str, Sequence[Size]]
-    outputs: dict[str, Sequence[Size]] = field(default_factory=dict)
-    nodes: list[bytes] = field(default_factory=list)
-    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
-    told: dict[str, str] = field(default_factory=dict)
-    kinds: dict[str, int] = field(default_factory=dict)
-
-    def write(self, path: Path) -> Path:
-        graph = message(
-            *((1, one) for one in self.nodes),
-            (2, "tiny"),
-            *((5, tensor(name, value)) for name, value in self.constants.items()),
-            *((11, port(name, self.kinds.get(name, 1), shape)) for name, shape in self.inputs.items()),
-            *((12, port(name, self.kinds.get(name, 1), shape)) for name, shape in self.outputs.items()),
-        )
-        told = [(14, message((1, key), (2, value))) for key, value in self.told.items()]
-        path.write_bytes(message((1, 8), (7, graph), (8, message((2, 13))), *told))
-        return path
-
-
-def brightness(channels: int, looks: int, gain: float, bias: Sequence[float]) -> Graph:
-    """Rows ``joined`` [1, channels, 126]: ``bias``; channel ``looks`` adds how bright the first colour is."""
-    graph = Graph({"images": [1, 3, 64, 96]}, constants={"flat": np.array([0, channels, -1], np.int64)})
-    for stride in STRIDES:
-        weights = np.zeros((channels, 3, stride, stride), np.float32)
-        weights[looks, 0] = gain / stride**2
-        graph.constants |= {f"w{stride}": weights, f"b{stride}": np.array(bias, np.float32)}
-        inputs = ["images", f"w{stride}", f"b{stride}"]
-        graph.nodes += [
-            node("Conv", inputs, f"map{stride}", kernel_shape=[stride, stride], strides=[stride, stride]),
-            node("Reshape", [f"map{stride}", "flat"], f"rows{stride}"),
-        ]
-    graph.nodes.append(node("Concat", [f"rows{stride}" for stride in STRIDES], "joined", axis=2))
-    return graph
 
 
 def in_pixels(channels: int) -> NDArray[np.float32]:
@@ -135,11 +52,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def yolox(networks: Path) -> Path:
-    """Two classes; objectness is how blue a cell is, of 255. Boxes are two cells wide and one high, around the cell."""
-    graph = brightness(7, looks=4, gain=1 / 255, bias=[0.5, 0.5, float(np.log(2)), 0, 0, 0.25, 1])
-    graph.nodes.append(node("Transpose", ["joined"], "output", perm=[0, 2, 1]))
-    graph.outputs["output"] = [1, 126, 7]
-    return graph.write(networks / "yolox.onnx")
+    return tiny_yolox(networks / "yolox.onnx")
 
 
 @pytest.fixture(scope="session")
