@@ -41,6 +41,7 @@ def _tensor(name: str, value: NDArray[Any]) -> bytes:
 
 
 def node(kind: str, inputs: Sequence[str], output: str, **attributes: list[int] | int) -> bytes:
+    """One operation of a graph."""
     fields = [
         _message((1, name), (3, value), (20, 2))
         if isinstance(value, int)
@@ -67,6 +68,7 @@ class Graph:
     kinds: dict[str, int] = field(default_factory=dict)
 
     def write(self, path: Path) -> Path:
+        """Write the file; answers with its path."""
         graph = _message(
             *((1, one) for one in self.nodes),
             (2, "tiny"),
