@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kinemesh_detect_track.domain.zones import Visit, Zone, inside, most_at_once, spells, union, visits
+from kinemesh.geometry.polygons import inside
+from kinemesh_detect_track.domain.zones import Visit, Zone, most_at_once, spells, union, visits
 
 SQUARE = np.array([[0.25, 0.25], [0.75, 0.25], [0.75, 0.75], [0.25, 0.75]])
 

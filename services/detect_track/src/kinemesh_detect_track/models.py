@@ -7,16 +7,17 @@ import time
 from kinemesh.errors import KinemeshError
 from kinemesh.inference.client import TritonClient
 from kinemesh.inference.detector import (
+    TASK,
     Boxes,
     Detector,
     Letterbox,
-    default_detector,
     detector,
     find,
     letterbox,
     padded,
     scaled,
 )
+from kinemesh.inference.served import default_model
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_thread
 
@@ -39,7 +40,7 @@ class Detectors:
         asked_at, known = self._known.get(name, (0.0, None))
         if known is None or time.monotonic() - asked_at > self._known_s:
             asked_at = time.monotonic()
-            known = await detector(self._triton, name or await default_detector(self._triton))
+            known = await detector(self._triton, name or await default_model(self._triton, TASK))
             self._known[name] = asked_at, known
         return known
 

@@ -20,6 +20,12 @@ class DetectionSettings(Group):
     stream_frames: int = Field(default=4, ge=1, le=64, description="the same of a live stream, decoding included")
     decoder_threads: int = Field(default=1, ge=1, le=16)
     max_pixels: int = Field(default=8192 * 4320, ge=1, description="of a picture in a request")
+    embed_interval_s: float = Field(
+        default=0.5,
+        gt=0,
+        le=60,
+        description="how often people are looked at to recognise them, by the recording's clock",
+    )
     known_s: float = Field(
         default=2.0, ge=0, le=60, description="how long what a model takes is believed before it is asked for again"
     )
@@ -31,6 +37,23 @@ class SlotSettings(Group):
     detect: int = Field(default_factory=lambda: max(2, os.cpu_count() or 2), ge=1, le=64)
     track: int = Field(default=1, ge=1, le=16)
     refine: int = Field(default=1, ge=1, le=16)
+    associate: int = Field(default=1, ge=1, le=16)
+    resolve: int = Field(default=1, ge=1, le=16)
+
+
+class UpstreamSettings(Group):
+    """Addresses of the services behind, host:port."""
+
+    ingest: str = Field(default="127.0.0.1:50051", min_length=1)
+    timeout_s: float = Field(default=15.0, gt=0, le=300)
+
+
+class QuerySettings(Group):
+    """How much a query may take."""
+
+    timeout_s: float = Field(default=20.0, gt=0, le=300)
+    memory_mb: int = Field(default=512, ge=64, le=65536)
+    cache_mb: int = Field(default=1024, ge=1, description="of finished jobs' tables, on disk")
 
 
 class DetectTrackSettings(ServiceSettings):
@@ -40,3 +63,5 @@ class DetectTrackSettings(ServiceSettings):
     triton: TritonSettings = TritonSettings()
     detection: DetectionSettings = DetectionSettings()
     slots: SlotSettings = SlotSettings()
+    upstreams: UpstreamSettings = UpstreamSettings()
+    query: QuerySettings = QuerySettings()

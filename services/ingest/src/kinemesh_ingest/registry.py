@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kinemesh import errors
 from kinemesh.inference.client import TritonClient
-from kinemesh.inference.detector import Detector, default_detector, detector, parameters_of
+from kinemesh.inference.detector import TASK, Detector, detector
+from kinemesh.inference.served import default_model, facts_of
 from kinemesh.model.v1 import model_pb2
 from kinemesh_ingest.catalogue import models
 from kinemesh_ingest.catalogue.tables import AnyRow
@@ -54,7 +55,7 @@ class Registry:
             hidden = await models.names(connection) - rows.keys()
         default = ""
         with suppress(errors.FailedPrecondition):
-            default = await default_detector(self.triton)
+            default = await default_model(self.triton, TASK)
         names = sorted((served.keys() | rows.keys()) - hidden)
         return list(
             await asyncio.gather(
@@ -96,7 +97,7 @@ class Registry:
 
         :raises FailedPrecondition: MODEL_REQUIRED.
         """
-        return await default_detector(self.triton)
+        return await default_model(self.triton, TASK)
 
     async def detector(self, name: str) -> Detector:
         """What a detector takes.
@@ -138,7 +139,7 @@ def from_row(row: AnyRow) -> model_pb2.Model:
 
 def to_model(name: str, config: dict[str, Any]) -> model_pb2.Model:
     """A model that is served, by what its builder wrote into its configuration."""
-    facts = parameters_of(config)
+    facts = facts_of(config)
     image = next((entry["dims"] for entry in config.get("input", ()) if len(entry["dims"]) == 3), (0, 0, 0))
     height, width = (max(0, int(size)) for size in image[:2])
     task = _TASKS.get(facts.get("task", ""), model_pb2.MODEL_TASK_UNSPECIFIED)

@@ -40,6 +40,7 @@ from kinemesh.bus.topology import (
     progress_subject,
     stage_consumer,
 )
+from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.event.v1 import event_pb2
 from kinemesh.memory import give_back_freed_memory
 from kinemesh.serving.status import as_error, to_failure
@@ -82,6 +83,13 @@ class TaskContext:
             batch = frames[start : start + _FRAMES_PER_EVENT]
             event = job_event(self.task.job_id, frames=event_pb2.FramesReady(camera=camera, frames=batch))
             await publish_event(self.bus, event, f"{self.task.task_id}.frames.{batch[0].frame_index}")
+
+    async def publish_steps(self, steps: Sequence[tracking_pb2.TrackingUpdate]) -> None:
+        """The same with steps over all cameras."""
+        for start in range(0, len(steps), _FRAMES_PER_EVENT):
+            batch = steps[start : start + _FRAMES_PER_EVENT]
+            event = job_event(self.task.job_id, steps=event_pb2.StepsReady(steps=batch))
+            await publish_event(self.bus, event, f"{self.task.task_id}.steps.{batch[0].global_frame_index}")
 
 
 Handle = Callable[[task_pb2.Task, TaskContext], Awaitable[task_pb2.TaskDone]]

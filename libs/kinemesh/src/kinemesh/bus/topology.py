@@ -17,16 +17,20 @@ EXHAUSTED: Final = "KINEMESH_EXHAUSTED"
 
 STAGES: Final = (
     "split",
+    "recall",
     "detect",
     "track",
     "refine",
     "associate",
+    "resolve",
+    "remember",
     "pose",
     "stitch",
     "movement",
     "match",
     "retarget",
     "render",
+    "mosaic",
     "finalize",
 )
 

@@ -16,6 +16,8 @@ from kinemesh.errors import FailedPrecondition
 GATEWAY = "gateway"
 INGEST = "ingest"
 SERVICES = (INGEST, "detect_track", "pose", "matcher", "render", GATEWAY)
+ASKS = {GATEWAY: SERVICES[:-1], "detect_track": (INGEST,)}
+"""Which services call which others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,9 @@ def service_environment(service: str, ports: Ports, layout: Layout, keys: S3Secr
     if service == GATEWAY:
         env["KINEMESH_HTTP__HOST"] = "127.0.0.1"
         env["KINEMESH_HTTP__PORT"] = str(ports.http)
-        for other, port in ports.grpc.items():
-            if other != GATEWAY:
-                env[f"KINEMESH_UPSTREAMS__{other.upper()}"] = f"127.0.0.1:{port}"
+    for other in ASKS.get(service, ()):
+        if other in ports.grpc:
+            env[f"KINEMESH_UPSTREAMS__{other.upper()}"] = f"127.0.0.1:{ports.grpc[other]}"
     return env
 
 

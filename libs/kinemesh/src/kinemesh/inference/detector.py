@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh.errors import FailedPrecondition, InvalidArgument, NotFound
+from kinemesh.errors import InvalidArgument
 from kinemesh.inference.client import TritonClient
+from kinemesh.inference.served import config_of, facts_of
 from kinemesh.nv12 import Image
 
 TASK: Final = "detector"
@@ -77,51 +78,19 @@ class Boxes:
     classes: NDArray[np.int16]
 
 
-def parameters_of(config: dict[str, Any]) -> dict[str, str]:
-    """What the builder of the model repository wrote into a model's configuration."""
-    return {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
-
-
 async def detector(triton: TritonClient, name: str) -> Detector:
     """Ask what a detector takes.
 
     :raises NotFound: ``MODEL_NOT_FOUND``.
     :raises InvalidArgument: ``WRONG_MODEL_TASK``, if it is no detector.
     """
-    config = await triton.config(name)
-    facts = parameters_of(config)
-    if facts.get("task") != TASK:
-        raise InvalidArgument("WRONG_MODEL_TASK", "This model is no detector.", model=name, task=facts.get("task", ""))
+    config = await config_of(triton, name, TASK)
+    facts = facts_of(config)
     height, width = (int(size) for size in config["input"][0]["dims"][:2])
     resizable = width < 0
     if resizable:
         width = height = int(facts["size"])
     return Detector(name, width, height, resizable, tuple(json.loads(facts["labels"])))
-
-
-async def default_detector(triton: TritonClient) -> str:
-    """The name of the detector for those who name none: of those that are ready, the one that is preferred most.
-
-    :raises FailedPrecondition: ``MODEL_REQUIRED`` if there is none.
-    :raises Unavailable: ``MODEL_UNAVAILABLE``.
-    """
-    best = (0, "")
-    for name in sorted(name for name, ready in (await triton.loaded()).items() if ready):
-        try:
-            facts = parameters_of(await triton.config(name))
-        except NotFound:  # removed meanwhile
-            continue
-        if facts.get("task") == TASK:
-            best = max(best, (_whole(facts.get("preference", "")), name))
-    if best[0] < 1:
-        raise FailedPrecondition(
-            "MODEL_REQUIRED", "No detector is served that could be the default: add one, or name a model.", task=TASK
-        )
-    return best[1]
-
-
-def _whole(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
 
 
 def resized(detector: Detector, size: int, field: str) -> Detector:

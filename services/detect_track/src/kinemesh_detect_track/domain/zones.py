@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kinemesh.geometry.polygons import inside
 from kinemesh_detect_track.domain.boxes import Floats, Ints
 
 FLICKER_SEC: Final = 0.5
@@ -32,19 +33,6 @@ class Visit:
     zone: str
     start_sec: float
     end_sec: float
-
-
-def inside(points: Floats, corners: Floats) -> NDArray[np.bool_]:
-    """Which of the points [R, 2] lie in a polygon [P, 2], by the even-odd rule (Shimrat, Algorithm 112, 1962): bool
-    [R]."""
-    x, y = points[:, :1], points[:, 1:]
-    x1, y1 = corners[:, 0], corners[:, 1]
-    x2, y2 = np.roll(x1, -1), np.roll(y1, -1)
-    crosses = (y1 > y) != (y2 > y)
-    rise = np.where(y2 == y1, 1.0, y2 - y1)
-    left = x < x1 + (y - y1) * (x2 - x1) / rise
-    odd: NDArray[np.bool_] = (crosses & left).sum(axis=1) % 2 == 1
-    return odd
 
 
 def feet(box: NDArray[np.floating], width: int, height: int) -> Floats:

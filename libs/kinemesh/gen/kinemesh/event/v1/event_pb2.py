@@ -27,7 +27,7 @@ from kinemesh.common.v1 import common_pb2 as kinemesh_dot_common_dot_v1_dot_comm
 from kinemesh.detect_track.v1 import tracking_pb2 as kinemesh_dot_detect__track_dot_v1_dot_tracking__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkinemesh/event/v1/event.proto\x12\x11kinemesh.event.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fkinemesh/common/v1/common.proto\x1a\'kinemesh/detect_track/v1/tracking.proto\"\x8d\x02\n\x08JobEvent\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x05state\x18\x03 \x01(\x0b\x32\x1f.kinemesh.event.v1.StateChangedH\x00\x12\x31\n\x08progress\x18\x04 \x01(\x0b\x32\x1d.kinemesh.event.v1.ProgressedH\x00\x12(\n\x03log\x18\x05 \x01(\x0b\x32\x19.kinemesh.event.v1.LoggedH\x00\x12\x30\n\x06\x66rames\x18\x06 \x01(\x0b\x32\x1e.kinemesh.event.v1.FramesReadyH\x00\x42\x06\n\x04kind\"K\n\x0cStateChanged\x12\r\n\x05state\x18\x01 \x01(\t\x12,\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1b.kinemesh.common.v1.Failure\"E\n\nProgressed\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x16\n\x0estage_progress\x18\x02 \x01(\x01\x12\x10\n\x08progress\x18\x03 \x01(\x01\"%\n\x06Logged\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"M\n\x0b\x46ramesReady\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12.\n\x06\x66rames\x18\x02 \x03(\x0b\x32\x1e.kinemesh.event.v1.FrameResult\"\x9f\x01\n\x0b\x46rameResult\x12\x13\n\x0b\x66rame_index\x18\x01 \x01(\x03\x12\x10\n\x08time_sec\x18\x02 \x01(\x01\x12\x30\n\x07persons\x18\x03 \x03(\x0b\x32\x1f.kinemesh.event.v1.PersonResult\x12\x37\n\x06tracks\x18\x04 \x03(\x0b\x32\'.kinemesh.detect_track.v1.TrackedObject\"i\n\x0cPersonResult\x12\x11\n\tperson_id\x18\x01 \x01(\x05\x12$\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x17.kinemesh.common.v1.Box\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x11\n\tlandmarks\x18\x04 \x03(\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkinemesh/event/v1/event.proto\x12\x11kinemesh.event.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fkinemesh/common/v1/common.proto\x1a\'kinemesh/detect_track/v1/tracking.proto\"\xbd\x02\n\x08JobEvent\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x05state\x18\x03 \x01(\x0b\x32\x1f.kinemesh.event.v1.StateChangedH\x00\x12\x31\n\x08progress\x18\x04 \x01(\x0b\x32\x1d.kinemesh.event.v1.ProgressedH\x00\x12(\n\x03log\x18\x05 \x01(\x0b\x32\x19.kinemesh.event.v1.LoggedH\x00\x12\x30\n\x06\x66rames\x18\x06 \x01(\x0b\x32\x1e.kinemesh.event.v1.FramesReadyH\x00\x12.\n\x05steps\x18\x07 \x01(\x0b\x32\x1d.kinemesh.event.v1.StepsReadyH\x00\x42\x06\n\x04kind\"K\n\x0cStateChanged\x12\r\n\x05state\x18\x01 \x01(\t\x12,\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1b.kinemesh.common.v1.Failure\"E\n\nProgressed\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x16\n\x0estage_progress\x18\x02 \x01(\x01\x12\x10\n\x08progress\x18\x03 \x01(\x01\"%\n\x06Logged\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"M\n\x0b\x46ramesReady\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12.\n\x06\x66rames\x18\x02 \x03(\x0b\x32\x1e.kinemesh.event.v1.FrameResult\"E\n\nStepsReady\x12\x37\n\x05steps\x18\x01 \x03(\x0b\x32(.kinemesh.detect_track.v1.TrackingUpdate\"\x9f\x01\n\x0b\x46rameResult\x12\x13\n\x0b\x66rame_index\x18\x01 \x01(\x03\x12\x10\n\x08time_sec\x18\x02 \x01(\x01\x12\x30\n\x07persons\x18\x03 \x03(\x0b\x32\x1f.kinemesh.event.v1.PersonResult\x12\x37\n\x06tracks\x18\x04 \x03(\x0b\x32\'.kinemesh.detect_track.v1.TrackedObject\"i\n\x0cPersonResult\x12\x11\n\tperson_id\x18\x01 \x01(\x05\x12$\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x17.kinemesh.common.v1.Box\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x11\n\tlandmarks\x18\x04 \x03(\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +35,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kinemesh.event.v1.event_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOBEVENT']._serialized_start=160
-  _globals['_JOBEVENT']._serialized_end=429
-  _globals['_STATECHANGED']._serialized_start=431
-  _globals['_STATECHANGED']._serialized_end=506
-  _globals['_PROGRESSED']._serialized_start=508
-  _globals['_PROGRESSED']._serialized_end=577
-  _globals['_LOGGED']._serialized_start=579
-  _globals['_LOGGED']._serialized_end=616
-  _globals['_FRAMESREADY']._serialized_start=618
-  _globals['_FRAMESREADY']._serialized_end=695
-  _globals['_FRAMERESULT']._serialized_start=698
-  _globals['_FRAMERESULT']._serialized_end=857
-  _globals['_PERSONRESULT']._serialized_start=859
-  _globals['_PERSONRESULT']._serialized_end=964
+  _globals['_JOBEVENT']._serialized_end=477
+  _globals['_STATECHANGED']._serialized_start=479
+  _globals['_STATECHANGED']._serialized_end=554
+  _globals['_PROGRESSED']._serialized_start=556
+  _globals['_PROGRESSED']._serialized_end=625
+  _globals['_LOGGED']._serialized_start=627
+  _globals['_LOGGED']._serialized_end=664
+  _globals['_FRAMESREADY']._serialized_start=666
+  _globals['_FRAMESREADY']._serialized_end=743
+  _globals['_STEPSREADY']._serialized_start=745
+  _globals['_STEPSREADY']._serialized_end=814
+  _globals['_FRAMERESULT']._serialized_start=817
+  _globals['_FRAMERESULT']._serialized_end=976
+  _globals['_PERSONRESULT']._serialized_start=978
+  _globals['_PERSONRESULT']._serialized_end=1083
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,7 @@ class JobEvent(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     LOG_FIELD_NUMBER: _builtins.int
     FRAMES_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Which job."""
     @_builtins.property
@@ -55,6 +56,10 @@ class JobEvent(_message.Message):
     def frames(self) -> Global___FramesReady:
         """Results of consecutive frames."""
 
+    @_builtins.property
+    def steps(self) -> Global___StepsReady:
+        """Consecutive steps of a multi-camera job."""
+
     def __init__(
         self,
         *,
@@ -64,12 +69,13 @@ class JobEvent(_message.Message):
         progress: Global___Progressed | None = ...,
         log: Global___Logged | None = ...,
         frames: Global___FramesReady | None = ...,
+        steps: Global___StepsReady | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "kind", b"kind", "log", b"log", "progress", b"progress", "state", b"state", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "kind", b"kind", "log", b"log", "progress", b"progress", "state", b"state", "steps", b"steps", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "job_id", b"job_id", "kind", b"kind", "log", b"log", "progress", b"progress", "state", b"state", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "job_id", b"job_id", "kind", b"kind", "log", b"log", "progress", b"progress", "state", b"state", "steps", b"steps", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state", "progress", "log", "frames"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["state", "progress", "log", "frames", "steps"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -186,6 +192,30 @@ class FramesReady(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FramesReady: _TypeAlias = FramesReady  # noqa: Y015
+
+@_typing.final
+class StepsReady(_message.Message):
+    """Consecutive steps over all cameras."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[_tracking_pb2.TrackingUpdate]:
+        """In order of `global_frame_index`; each comes once."""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[_tracking_pb2.TrackingUpdate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepsReady: _TypeAlias = StepsReady  # noqa: Y015
 
 @_typing.final
 class FrameResult(_message.Message):

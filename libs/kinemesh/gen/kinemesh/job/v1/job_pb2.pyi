@@ -68,21 +68,29 @@ class JobInput(_message.Message):
 
     CAMERA_FIELD_NUMBER: _builtins.int
     ASSET_ID_FIELD_NUMBER: _builtins.int
+    START_SEC_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
-    """Name of the camera; "main" when the job has one input."""
+    """Name of the recording: that of its camera, or "main" when the job has one input. A camera's second recording is
+    called "c09.2", its third "c09.3".
+    """
     asset_id: _builtins.str
     """The asset."""
+    start_sec: _builtins.float
+    """Time of its first frame on the environment's clock, in seconds. In the pipeline multi_camera, where it is filled in."""
     def __init__(
         self,
         *,
         camera: _builtins.str = ...,
         asset_id: _builtins.str = ...,
+        start_sec: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_start_sec", b"_start_sec", "start_sec", b"start_sec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "camera", b"camera"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_start_sec", b"_start_sec", "asset_id", b"asset_id", "camera", b"camera", "start_sec", b"start_sec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__start_sec: _TypeAlias = _typing.Literal["start_sec"]  # noqa: Y015
+    _WhichOneofArgType__start_sec: _TypeAlias = _typing.Literal["_start_sec", b"_start_sec"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_sec) -> _WhichOneofReturnType__start_sec | None: ...
 
 Global___JobInput: _TypeAlias = JobInput  # noqa: Y015
 

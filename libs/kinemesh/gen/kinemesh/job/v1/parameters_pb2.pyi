@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from kinemesh.common.v1 import common_pb2 as _common_pb2
+from kinemesh.environment.v1 import environment_pb2 as _environment_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -380,6 +381,10 @@ class MultiCameraParameters(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     EMBEDDER_FIELD_NUMBER: _builtins.int
     RENDER_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    INPUT_SIZE_FIELD_NUMBER: _builtins.int
+    STYLE_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
     environment_id: _builtins.str
     """Environment with its cameras and homographies."""
     model: _builtins.str
@@ -388,6 +393,20 @@ class MultiCameraParameters(_message.Message):
     """Model to recognise people by; the default when empty."""
     render: _builtins.bool
     """Also renders annotated videos."""
+    threshold: _builtins.float
+    """Least score of a box, 0 to 1; 0.5 when unset."""
+    input_size: _builtins.int
+    """Longest side in pixels that pictures are scaled to for detection, a multiple of 32 from 64 to 1536, for models that
+    take any; the model's own when 0. A larger one finds smaller objects and takes longer.
+    """
+    @_builtins.property
+    def style(self) -> Global___OverlayStyle:
+        """How the annotated videos look."""
+
+    @_builtins.property
+    def environment(self) -> _environment_pb2.Environment:
+        """The site as it was when the job was created. Set by the server."""
+
     def __init__(
         self,
         *,
@@ -395,12 +414,18 @@ class MultiCameraParameters(_message.Message):
         model: _builtins.str = ...,
         embedder: _builtins.str = ...,
         render: _builtins.bool = ...,
+        threshold: _builtins.float | None = ...,
+        input_size: _builtins.int = ...,
+        style: Global___OverlayStyle | None = ...,
+        environment: _environment_pb2.Environment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "environment", b"environment", "style", b"style", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedder", b"embedder", "environment_id", b"environment_id", "model", b"model", "render", b"render"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "embedder", b"embedder", "environment", b"environment", "environment_id", b"environment_id", "input_size", b"input_size", "model", b"model", "render", b"render", "style", b"style", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___MultiCameraParameters: _TypeAlias = MultiCameraParameters  # noqa: Y015
 

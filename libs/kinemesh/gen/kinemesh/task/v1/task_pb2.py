@@ -28,21 +28,23 @@ from kinemesh.job.v1 import job_pb2 as kinemesh_dot_job_dot_v1_dot_job__pb2
 from kinemesh.job.v1 import parameters_pb2 as kinemesh_dot_job_dot_v1_dot_parameters__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bkinemesh/task/v1/task.proto\x12\x10kinemesh.task.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fkinemesh/common/v1/common.proto\x1a\x19kinemesh/job/v1/job.proto\x1a kinemesh/job/v1/parameters.proto\"i\n\x07Segment\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x13\n\x0bstart_frame\x18\x03 \x01(\x03\x12\x12\n\nstop_frame\x18\x04 \x01(\x03\x12\x16\n\x0ewarm_up_frames\x18\x05 \x01(\x05\"\xfe\x01\n\x04Task\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x32\n\nparameters\x18\x04 \x01(\x0b\x32\x1e.kinemesh.job.v1.JobParameters\x12)\n\x06inputs\x18\x05 \x03(\x0b\x32\x19.kinemesh.job.v1.JobInput\x12*\n\x07segment\x18\x06 \x01(\x0b\x32\x19.kinemesh.task.v1.Segment\x12+\n\x08segments\x18\x07 \x03(\x0b\x32\x19.kinemesh.task.v1.Segment\x12\x0e\n\x06\x63\x61mera\x18\x08 \x01(\t\"\xa2\x01\n\x0bTaskOutcome\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12*\n\x04\x64one\x18\x04 \x01(\x0b\x32\x1a.kinemesh.task.v1.TaskDoneH\x00\x12-\n\x06\x66\x61iled\x18\x05 \x01(\x0b\x32\x1b.kinemesh.common.v1.FailureH\x00\x42\x08\n\x06\x65nding\"\x9e\x01\n\x08TaskDone\x12+\n\x08segments\x18\x01 \x03(\x0b\x32\x19.kinemesh.task.v1.Segment\x12\x0e\n\x06\x66rames\x18\x02 \x01(\x03\x12+\n\x07outputs\x18\x03 \x03(\x0b\x32\x1a.kinemesh.job.v1.JobOutput\x12(\n\x07summary\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"P\n\x0cTaskProgress\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bkinemesh/task/v1/task.proto\x12\x10kinemesh.task.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fkinemesh/common/v1/common.proto\x1a\x19kinemesh/job/v1/job.proto\x1a kinemesh/job/v1/parameters.proto\"\x8e\x01\n\x07Segment\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x13\n\x0bstart_frame\x18\x03 \x01(\x03\x12\x12\n\nstop_frame\x18\x04 \x01(\x03\x12\x16\n\x0ewarm_up_frames\x18\x05 \x01(\x05\x12\x11\n\tstart_sec\x18\x06 \x01(\x01\x12\x10\n\x08stop_sec\x18\x07 \x01(\x01\"<\n\x06Window\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x11\n\tstart_sec\x18\x02 \x01(\x01\x12\x10\n\x08stop_sec\x18\x03 \x01(\x01\"\xd3\x02\n\x04Task\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x32\n\nparameters\x18\x04 \x01(\x0b\x32\x1e.kinemesh.job.v1.JobParameters\x12)\n\x06inputs\x18\x05 \x03(\x0b\x32\x19.kinemesh.job.v1.JobInput\x12*\n\x07segment\x18\x06 \x01(\x0b\x32\x19.kinemesh.task.v1.Segment\x12+\n\x08segments\x18\x07 \x03(\x0b\x32\x19.kinemesh.task.v1.Segment\x12\x0e\n\x06\x63\x61mera\x18\x08 \x01(\t\x12(\n\x06window\x18\t \x01(\x0b\x32\x18.kinemesh.task.v1.Window\x12)\n\x07windows\x18\n \x03(\x0b\x32\x18.kinemesh.task.v1.Window\"\xa2\x01\n\x0bTaskOutcome\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12*\n\x04\x64one\x18\x04 \x01(\x0b\x32\x1a.kinemesh.task.v1.TaskDoneH\x00\x12-\n\x06\x66\x61iled\x18\x05 \x01(\x0b\x32\x1b.kinemesh.common.v1.FailureH\x00\x42\x08\n\x06\x65nding\"\x9e\x01\n\x08TaskDone\x12+\n\x08segments\x18\x01 \x03(\x0b\x32\x19.kinemesh.task.v1.Segment\x12\x0e\n\x06\x66rames\x18\x02 \x01(\x03\x12+\n\x07outputs\x18\x03 \x03(\x0b\x32\x1a.kinemesh.job.v1.JobOutput\x12(\n\x07summary\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"P\n\x0cTaskProgress\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kinemesh.task.v1.task_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEGMENT']._serialized_start=173
-  _globals['_SEGMENT']._serialized_end=278
-  _globals['_TASK']._serialized_start=281
-  _globals['_TASK']._serialized_end=535
-  _globals['_TASKOUTCOME']._serialized_start=538
-  _globals['_TASKOUTCOME']._serialized_end=700
-  _globals['_TASKDONE']._serialized_start=703
-  _globals['_TASKDONE']._serialized_end=861
-  _globals['_TASKPROGRESS']._serialized_start=863
-  _globals['_TASKPROGRESS']._serialized_end=943
+  _globals['_SEGMENT']._serialized_start=174
+  _globals['_SEGMENT']._serialized_end=316
+  _globals['_WINDOW']._serialized_start=318
+  _globals['_WINDOW']._serialized_end=378
+  _globals['_TASK']._serialized_start=381
+  _globals['_TASK']._serialized_end=720
+  _globals['_TASKOUTCOME']._serialized_start=723
+  _globals['_TASKOUTCOME']._serialized_end=885
+  _globals['_TASKDONE']._serialized_start=888
+  _globals['_TASKDONE']._serialized_end=1046
+  _globals['_TASKPROGRESS']._serialized_start=1048
+  _globals['_TASKPROGRESS']._serialized_end=1128
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,8 @@ class Segment(_message.Message):
     START_FRAME_FIELD_NUMBER: _builtins.int
     STOP_FRAME_FIELD_NUMBER: _builtins.int
     WARM_UP_FRAMES_FIELD_NUMBER: _builtins.int
+    START_SEC_FIELD_NUMBER: _builtins.int
+    STOP_SEC_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Name of the camera."""
     index: _builtins.int
@@ -43,6 +45,10 @@ class Segment(_message.Message):
     """Frame after the last."""
     warm_up_frames: _builtins.int
     """Frames before `start_frame` that a stage with memory reads first; never below frame 0."""
+    start_sec: _builtins.float
+    """Presentation time of the first frame in seconds."""
+    stop_sec: _builtins.float
+    """Presentation time of the frame after the last, or the end of the last, in seconds."""
     def __init__(
         self,
         *,
@@ -51,14 +57,46 @@ class Segment(_message.Message):
         start_frame: _builtins.int = ...,
         stop_frame: _builtins.int = ...,
         warm_up_frames: _builtins.int = ...,
+        start_sec: _builtins.float = ...,
+        stop_sec: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "index", b"index", "start_frame", b"start_frame", "stop_frame", b"stop_frame", "warm_up_frames", b"warm_up_frames"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "index", b"index", "start_frame", b"start_frame", "start_sec", b"start_sec", "stop_frame", b"stop_frame", "stop_sec", b"stop_sec", "warm_up_frames", b"warm_up_frames"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Segment: _TypeAlias = Segment  # noqa: Y015
+
+@_typing.final
+class Window(_message.Message):
+    """A span of the environment's clock, over all cameras."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    START_SEC_FIELD_NUMBER: _builtins.int
+    STOP_SEC_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Position among the job's windows, from 0."""
+    start_sec: _builtins.float
+    """Its beginning in seconds."""
+    stop_sec: _builtins.float
+    """The moment after its end in seconds; that of the job's last window is the end of everything."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        start_sec: _builtins.float = ...,
+        stop_sec: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "start_sec", b"start_sec", "stop_sec", b"stop_sec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Window: _TypeAlias = Window  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):
@@ -74,6 +112,8 @@ class Task(_message.Message):
     SEGMENT_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
     CAMERA_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Unique and deterministic: <job_id>.<stage>[.<camera>[.<segment>]]."""
     job_id: _builtins.str
@@ -98,6 +138,14 @@ class Task(_message.Message):
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
         """All segments of the job, once they are known."""
 
+    @_builtins.property
+    def window(self) -> Global___Window:
+        """The window, for tasks over one window."""
+
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Window]:
+        """All windows of the job, once they are known."""
+
     def __init__(
         self,
         *,
@@ -109,10 +157,12 @@ class Task(_message.Message):
         segment: Global___Segment | None = ...,
         segments: _abc.Iterable[Global___Segment] | None = ...,
         camera: _builtins.str = ...,
+        window: Global___Window | None = ...,
+        windows: _abc.Iterable[Global___Window] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "segment", b"segment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "segment", b"segment", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "inputs", b"inputs", "job_id", b"job_id", "parameters", b"parameters", "segment", b"segment", "segments", b"segments", "stage", b"stage", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "inputs", b"inputs", "job_id", b"job_id", "parameters", b"parameters", "segment", b"segment", "segments", b"segments", "stage", b"stage", "task_id", b"task_id", "window", b"window", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
