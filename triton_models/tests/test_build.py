@@ -13,7 +13,7 @@ from kinemesh.testing.fixtures import triton_python
 
 NETWORKLESS = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_RETRIES": "0"}
 
-EMBEDDED = {"pose_detector", "pose_landmarks", "face_detector", "person_detector"}
+EMBEDDED = {"pose_detector", "pose_landmarks", "face_detector", "person_detector", "person_colors"}
 
 
 def models(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

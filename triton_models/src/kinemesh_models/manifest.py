@@ -43,9 +43,9 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One served model: its contract, the backend module that answers, and its weights (none: a mock).
+    """One served model: its contract, the backend module that answers, and its weights, if it needs any.
 
-    ``size``, ``resizable`` and ``preference`` concern detectors; see ``models.toml``.
+    ``size`` and ``resizable`` concern detectors, ``preference`` embedders too; see ``models.toml``.
     """
 
     name: str

@@ -113,15 +113,14 @@ def config_text(
 def _facts(model: Model) -> dict[str, str]:
     """What the catalogue of models tells its users."""
     weights = model.weights
+    description = model.description
+    if model.backend.startswith("mock_"):
+        description += ". A mock: synthetic people, whatever the picture shows"
     if weights is None:
-        origin = {
-            "description": f"{model.description}. A mock: synthetic people, whatever the picture shows",
-            "licence": "Apache-2.0",
-            "runtime": "numpy",
-        }
+        origin = {"description": description, "licence": "Apache-2.0", "runtime": "numpy"}
     else:
         origin = {
-            "description": model.description,
+            "description": description,
             "licence": weights.licence,
             "sha256": weights.sha256,
             "size_bytes": str(weights.bytes),
@@ -131,7 +130,10 @@ def _facts(model: Model) -> dict[str, str]:
     if model.size is not None:
         facts["size"] = str(model.size)
         facts["resizable"] = "true" if model.resizable else ""
+    if model.preference:
         facts["preference"] = str(model.preference)
+    if model.task == "embedder":
+        facts["dimension"] = str(model.outputs[0].shape[0])
     return {**facts, **origin}
 
 
