@@ -21,7 +21,7 @@ from kinemesh.serving.channel import call, open_channel
 from kinemesh.serving.interceptor import CallInterceptor
 from kinemesh.serving.status import from_rpc_error
 from kinemesh.testing.fixtures import TritonServer
-from kinemesh_detect_track.models import Detectors
+from kinemesh_detect_track.models import Models
 from kinemesh_detect_track.rpc import DetectTrackRpc
 from kinemesh_detect_track.settings import DetectionSettings
 
@@ -41,7 +41,7 @@ def frame(number: int, rate: float = 30.0, **changes: Any) -> EncodedFrame:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def servicer(triton_server: TritonServer) -> AsyncIterator[DetectTrackRpc]:
     async with TritonClient(triton_server.settings) as triton:
-        yield DetectTrackRpc(Detectors(triton, known_s=1), SETTINGS)  # type: ignore[abstract]
+        yield DetectTrackRpc(Models(triton, known_s=1), SETTINGS)  # type: ignore[abstract]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

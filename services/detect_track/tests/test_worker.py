@@ -28,7 +28,7 @@ from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh.testing.fixtures import NatsServer, TritonServer
-from kinemesh_detect_track.models import Detectors
+from kinemesh_detect_track.models import Models
 from kinemesh_detect_track.rehearsal import rehearse
 from kinemesh_detect_track.settings import DetectionSettings
 from kinemesh_detect_track.worker import Worker
@@ -105,7 +105,7 @@ class Job:
 @pytest_asyncio.fixture(loop_scope="session")
 async def make_job(s3_store: ObjectStore, triton_server: TritonServer, bus: Bus, tmp_path: Path) -> AsyncIterator[Any]:
     async with TritonClient(triton_server.settings) as triton:
-        worker = Worker(s3_store, Detectors(triton, known_s=1), DetectionSettings(in_flight=3))
+        worker = Worker(s3_store, Models(triton, known_s=1), DetectionSettings(in_flight=3))
 
         async def make(
             name: str, cuts: Sequence[int], parameters: JobParameters, pts: Sequence[int] = STEADY, **clip: Any

@@ -15,7 +15,7 @@ from kinemesh.inference.client import TritonClient
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage.store import ObjectStore
 from kinemesh.telemetry.tracing import trace_headers
-from kinemesh_detect_track.models import Detectors
+from kinemesh_detect_track.models import Models
 from kinemesh_detect_track.rehearsal import rehearse
 from kinemesh_detect_track.rpc import DetectTrackRpc
 from kinemesh_detect_track.settings import DetectTrackSettings
@@ -30,8 +30,8 @@ async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
         bus = await stack.enter_async_context(connect(settings.nats, "detect_track"))
         store = await stack.enter_async_context(ObjectStore(settings.s3))
         triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
-        detectors = Detectors(triton, settings.detection.known_s)
-        worker = Worker(store, detectors, settings.detection)
+        models = Models(triton, settings.detection.known_s)
+        worker = Worker(store, models, settings.detection)
         stages = (
             ("detect", worker.detect, settings.slots.detect),
             ("track", worker.track, settings.slots.track),
@@ -46,10 +46,10 @@ async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
                 Servicer(
                     "kinemesh.detect_track.v1.DetectTrackService",
                     add_DetectTrackServiceServicer_to_server,
-                    DetectTrackRpc(detectors, settings.detection),  # type: ignore[abstract]
+                    DetectTrackRpc(models, settings.detection),  # type: ignore[abstract]
                 ),
             ),
             loops=(work_on_stages,),
-            dependencies={"nats": bus.ready, "s3": store.ready, "triton": detectors.ready},
+            dependencies={"nats": bus.ready, "s3": store.ready, "triton": models.ready},
             rehearse=rehearse,
         )

@@ -27,7 +27,7 @@ from kinemesh_detect_track.messages import (
     threshold_of,
     tracked_objects,
 )
-from kinemesh_detect_track.models import Detectors
+from kinemesh_detect_track.models import Models
 from kinemesh_detect_track.settings import DetectionSettings
 
 
@@ -45,8 +45,8 @@ class _Seen:
 class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
     """Detects and tracks."""
 
-    def __init__(self, detectors: Detectors, detection: DetectionSettings) -> None:
-        self._detectors = detectors
+    def __init__(self, models: Models, detection: DetectionSettings) -> None:
+        self._models = models
         self._detection = detection
 
     async def Detect(  # noqa: N802 - the name in the proto
@@ -54,10 +54,10 @@ class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
     ) -> detect_track_pb2.DetectResponse:
         options = request.options
         threshold, most = threshold_of(options, "options"), most_of(options, "options")
-        model = resized(await self._detectors.named(options.model), options.input_size, "options.input_size")
+        model = resized(await self._models.detector(options.model), options.input_size, "options.input_size")
         classes = classes_of(options.labels, model, "options")
         image = await self._decode(request.frame)
-        boxes = await self._detectors.look(model, image)
+        boxes = await self._models.look(model, image)
         kept = np.flatnonzero((boxes.scores >= threshold) & np.isin(boxes.classes, classes))[:most]
         return detect_track_pb2.DetectResponse(
             detections=detections(boxes, kept, model),
@@ -74,12 +74,12 @@ class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
             return
         parameters, detect = parameters_of(first.options), first.options.detect
         most = most_of(detect, "options.detect")
-        model = resized(await self._detectors.named(detect.model), detect.input_size, "options.detect.input_size")
+        model = resized(await self._models.detector(detect.model), detect.input_size, "options.detect.input_size")
         classes = classes_of(detect.labels, model, "options.detect")
 
         async def see(frame: common_pb2.EncodedFrame) -> _Seen:
             image = await self._decode(frame)
-            boxes = await self._detectors.look(model, image)
+            boxes = await self._models.look(model, image)
             return _Seen(frame.frame_index, frame.time_sec, image.shape[1], image.shape[0], boxes)
 
         state, before = fresh_state(), None

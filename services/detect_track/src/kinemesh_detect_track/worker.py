@@ -25,7 +25,7 @@ from kinemesh_detect_track.domain.refine import Refinement
 from kinemesh_detect_track.domain.state import CameraPath, TrackerState, fresh_state
 from kinemesh_detect_track.domain.tracker import parameters_for
 from kinemesh_detect_track.messages import frame_results, job_classes, wanted_by
-from kinemesh_detect_track.models import Detectors
+from kinemesh_detect_track.models import Models
 from kinemesh_detect_track.rows import found_rows, refined_rows, tracked_rows
 from kinemesh_detect_track.settings import DetectionSettings
 
@@ -38,9 +38,9 @@ _LOST_S: Final = 1.5
 class Worker:
     """Turns frames into boxes, boxes into tracks, and tracks into objects and their figures."""
 
-    def __init__(self, store: ObjectStore, detectors: Detectors, detection: DetectionSettings) -> None:
+    def __init__(self, store: ObjectStore, models: Models, detection: DetectionSettings) -> None:
         self._store = store
-        self._detectors = detectors
+        self._models = models
         self._detection = detection
 
     async def detect(self, task: task_pb2.Task, context: TaskContext) -> task_pb2.TaskDone:
@@ -49,13 +49,13 @@ class Worker:
         asset_id = asset_of(task, segment.camera)
         index = await self._index(asset_id)
         wanted = wanted_by(task.parameters)
-        model = resized(await self._detectors.named(wanted.model), wanted.input_size, "input_size")
+        model = resized(await self._models.detector(wanted.model), wanted.input_size, "input_size")
         box = letterbox(model, index.width, index.height)
         count = segment.stop_frame - segment.start_frame
         found: list[Boxes] = []
 
         async def look(image: Image) -> Boxes:
-            return await self._detectors.find(model, box, image)
+            return await self._models.find(model, box, image)
 
         with closing(await in_thread(self._store.open_range, keys.asset_source(asset_id))) as source:
             frames = decode(
@@ -80,7 +80,7 @@ class Worker:
         segment = task.segment
         index = await self._index(asset_of(task, segment.camera))
         wanted = wanted_by(task.parameters)
-        model = await self._detectors.named(wanted.model)
+        model = await self._models.detector(wanted.model)
         state = fresh_state()
         if segment.index > 0:
             before = segments_of(task, segment.camera)[segment.index - 1]
@@ -101,7 +101,7 @@ class Worker:
         segments = segments_of(task, camera)
         index = await self._index(asset_of(task, camera))
         wanted = wanted_by(task.parameters)
-        model = await self._detectors.named(wanted.model)
+        model = await self._models.detector(wanted.model)
         parts, paths = [], []
         for segment in segments:
             parts.append(rows_from_parquet(await self._store.get_bytes(result_key(task, "track", segment))))
