@@ -1,4 +1,4 @@
-"""``python -m kinemesh_models build | serve | detectors | add | import | remove | clean | bundle | sample``."""
+"""``python -m kinemesh_models build | serve | detectors | embedders | add | import | remove | clean | …``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from kinemesh_models import adding, importer, manifest, server
@@ -57,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("detectors", help="list the detectors that can be added")
     command.set_defaults(run=_detectors)
 
+    command = commands.add_parser("embedders", help="list the embedders that can be added")
+    command.set_defaults(run=_embedders)
+
     adding.add_parsers(commands, files)
     importer.add_parser(commands, files)
 
@@ -90,7 +94,15 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _detectors(_: argparse.Namespace) -> int:
-    for entry in manifest.load().detectors.values():
+    return _list(manifest.load().detectors)
+
+
+def _embedders(_: argparse.Namespace) -> int:
+    return _list(manifest.load().embedders)
+
+
+def _list(entries: Mapping[str, manifest.DetectorEntry | manifest.EmbedderEntry]) -> int:
+    for entry in entries.values():
         print(f"{entry.name:<20} {entry.weights.licence:<12} {entry.description}")
     return 0
 

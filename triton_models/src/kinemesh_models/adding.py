@@ -1,4 +1,4 @@
-"""``add`` and ``remove``: detectors of the manifest in a user's own model repository."""
+"""``add`` and ``remove``: detectors and embedders of the manifest in a user's own model repository."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 
 from kinemesh_models import manifest
 from kinemesh_models.fetch import FetchError, fetch, sha256_of
-from kinemesh_models.manifest import DetectorEntry
+from kinemesh_models.manifest import DetectorEntry, EmbedderEntry
 from kinemesh_models.refusal import RefusedError
 from kinemesh_models.repository import ACCELERATORS
 
 
 def add_parsers(commands: Any, files: argparse.ArgumentParser) -> None:
     """Add the commands; ``files`` holds the options of whatever fetches."""
-    command = commands.add_parser("add", parents=[files], help="serve a detector of the manifest")
+    command = commands.add_parser("add", parents=[files], help="serve a detector or embedder of the manifest")
     command.add_argument("name")
     command.add_argument("--repository", type=Path, required=True)
     command.add_argument("--accelerator", choices=sorted(ACCELERATORS), default="cpu")
     command.add_argument("--json", action="store_true", help="answer in JSON, on the last line")
     command.set_defaults(run=_add)
 
-    command = commands.add_parser("remove", help="remove a detector that was added or imported")
+    command = commands.add_parser("remove", help="remove a model that was added or imported")
     command.add_argument("name")
     command.add_argument("--repository", type=Path, required=True)
     command.add_argument("--json", action="store_true", help="answer in JSON, on the last line")
@@ -43,10 +43,10 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from kinemesh_models.detector_folder import remove_detector
+    from kinemesh_models.model_folder import remove_model
 
     try:
-        remove_detector(arguments.name, arguments.repository)
+        remove_model(arguments.name, arguments.repository)
     except RefusedError as error:
         return refused(error, as_json=arguments.json)
     print(json.dumps({"model": arguments.name}) if arguments.json else f"{arguments.name} is removed")
@@ -64,55 +64,74 @@ def refused(error: RefusedError, *, as_json: bool) -> int:
 
 
 def add(name: str, repository: Path, accelerator: str, cache: Path, mirror: Path | None) -> dict[str, object]:
-    """Bring a detector of the manifest into ``repository``; one that is there already stays as it is.
+    """Bring a model of the manifest into ``repository``; one that is there already stays as it is.
 
     :raises RefusedError: ``MODEL_NOT_FOUND``, ``MODEL_EXISTS`` (another one of this name), ``DOWNLOAD_FAILED``, and
         those of the conversion for weights of PyTorch.
     """
     # onnxruntime takes a second to import, and `build` and `serve` do not need it.
-    from kinemesh_models.detector_folder import added_network
+    from kinemesh_models.model_folder import added_network
 
-    entries = manifest.load().detectors
+    listed = manifest.load()
+    entries: dict[str, DetectorEntry | EmbedderEntry] = {**listed.detectors, **listed.embedders}
     if name not in entries:
-        message = f"The manifest has no such detector. It has: {', '.join(sorted(entries))}."
+        message = f"The manifest has no such model to add. It has: {', '.join(sorted(entries))}."
         raise RefusedError("MODEL_NOT_FOUND", message, model=name[:100])
     entry = entries[name]
     try:
         file = fetch(entry.weights, cache, mirror)
     except FetchError as error:
         raise RefusedError("DOWNLOAD_FAILED", f"The weights cannot be had: {error}.", model=name) from error
+    if isinstance(entry, EmbedderEntry):
+        return _write_embedder(entry, file, repository, accelerator)
     if entry.weights.filename.endswith(".onnx"):
-        return _write(entry, file, repository, accelerator)
+        return _write_detector(entry, file, repository, accelerator)
     # What is there was converted from this entry's weights; again would only take time.
     if (network := added_network(name, repository)) is not None:
-        return _write(entry, network, repository, accelerator)
+        return _write_detector(entry, network, repository, accelerator)
     from kinemesh_models.importer import to_onnx  # which asks this module how to refuse
 
     with tempfile.TemporaryDirectory() as folder:
         network = Path(folder) / "model.onnx"
         to_onnx(file, network)
-        return _write(entry, network, repository, accelerator)
+        return _write_detector(entry, network, repository, accelerator)
 
 
-def _write(entry: DetectorEntry, network: Path, repository: Path, accelerator: str) -> dict[str, object]:
-    from kinemesh_models.detector_folder import added_network, summary, write_detector
+def _write_detector(entry: DetectorEntry, network: Path, repository: Path, accelerator: str) -> dict[str, object]:
+    from kinemesh_models.detector_folder import summary, write_detector
     from kinemesh_models.onnx_head import describe_onnx
 
     head = describe_onnx(network)
     if entry.size is not None and head.dynamic:
         head = replace(head, height=entry.size, width=entry.size)
-    present = added_network(entry.name, repository)
-    if present is None or sha256_of(present) != sha256_of(network):
+    if not _is_there(entry.name, network, repository):
         write_detector(
-            entry.name,
-            network,
-            head,
-            entry.labels,
-            licence=entry.weights.licence,
-            description=entry.description,
-            source="manifest",
-            preference=entry.preference,
-            accelerator=accelerator,
-            out=repository,
+            entry.name, network, head, entry.labels, **_facts(entry), accelerator=accelerator, out=repository
         )
     return summary(entry.name, network, head, entry.labels)
+
+
+def _write_embedder(entry: EmbedderEntry, network: Path, repository: Path, accelerator: str) -> dict[str, object]:
+    from kinemesh_models.embedder_folder import summary, write_embedder
+    from kinemesh_models.onnx_embedder import Colours, describe_embedder
+
+    feed = describe_embedder(network, Colours(entry.order, entry.mean, entry.scale))
+    if not _is_there(entry.name, network, repository):
+        write_embedder(entry.name, network, feed, **_facts(entry), accelerator=accelerator, out=repository)
+    return summary(entry.name, network, feed)
+
+
+def _facts(entry: DetectorEntry | EmbedderEntry) -> dict[str, Any]:
+    return {
+        "licence": entry.weights.licence,
+        "description": entry.description,
+        "source": "manifest",
+        "preference": entry.preference,
+    }
+
+
+def _is_there(name: str, network: Path, repository: Path) -> bool:
+    from kinemesh_models.model_folder import added_network
+
+    present = added_network(name, repository)
+    return present is not None and sha256_of(present) == sha256_of(network)

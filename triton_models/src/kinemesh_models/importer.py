@@ -87,8 +87,9 @@ def import_model(
         INVALID_PICTURE.
     """
     # onnxruntime takes a second to import, and `build` and `serve` do not need it.
-    from kinemesh_models.detector_folder import check_name, summary, write_detector
+    from kinemesh_models.detector_folder import summary, write_detector
     from kinemesh_models.heads import Head
+    from kinemesh_models.model_folder import check_name
 
     check_name(name)
     if (repository / name).exists():

@@ -75,11 +75,25 @@ class DetectorEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedderEntry:
+    """An embedder that can be added. ``order``, ``mean`` and ``scale`` say how it sees a pixel."""
+
+    name: str
+    description: str
+    weights: Download
+    preference: int
+    order: str
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     weights: dict[str, Download]
     samples: dict[str, Download]
     sets: dict[str, tuple[Model, ...]]
     detectors: dict[str, DetectorEntry]
+    embedders: dict[str, EmbedderEntry]
 
 
 def load(path: Path | None = None) -> Manifest:
@@ -96,7 +110,8 @@ def load(path: Path | None = None) -> Manifest:
         for set_name, entries in table["sets"].items()
     }
     detectors = {name: _detector(name, dict(entry), table["labels"]) for name, entry in table["detectors"].items()}
-    return Manifest(weights, samples, sets, detectors)
+    embedders = {name: _embedder(name, dict(entry)) for name, entry in table["embedders"].items()}
+    return Manifest(weights, samples, sets, detectors, embedders)
 
 
 def _download(name: str, entry: dict[str, Any]) -> Download:
@@ -111,6 +126,18 @@ def _detector(name: str, entry: dict[str, Any], labels: dict[str, list[str]]) ->
         labels=tuple(labels[entry.pop("labels")]),
         preference=entry.pop("preference"),
         size=entry.pop("size", None),
+        weights=_download(name, entry),
+    )
+
+
+def _embedder(name: str, entry: dict[str, Any]) -> EmbedderEntry:
+    return EmbedderEntry(
+        name=name,
+        description=entry.pop("description"),
+        preference=entry.pop("preference"),
+        order=entry.pop("order"),
+        mean=tuple(entry.pop("mean")),
+        scale=tuple(entry.pop("scale")),
         weights=_download(name, entry),
     )
 

@@ -121,7 +121,7 @@ def session(path: Path, providers: list[str]) -> ort.InferenceSession:
 
 
 def run(
-    session: ort.InferenceSession, name: str, values: Floats, outputs: Sequence[str]
+    session: ort.InferenceSession, name: str, values: NDArray[np.generic], outputs: Sequence[str]
 ) -> Sequence[NDArray[np.generic]]:
     """The answer to one input, of either precision."""
     half = session.get_inputs()[0].type == "tensor(float16)"

@@ -1,0 +1,72 @@
+"""Writes and describes the folders of embedders in a user's own model repository."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from kinemesh_models.embedder import HEIGHT, WIDTH, Feed
+from kinemesh_models.fetch import sha256_of
+from kinemesh_models.manifest import Tensor
+from kinemesh_models.model_folder import MARKER, WEIGHTS, new_model
+from kinemesh_models.onnx_network import ONNXRUNTIME
+from kinemesh_models.repository import ACCELERATORS, config_text
+
+_MAX_BATCH = 64
+_MODEL = "from kinemesh_models.backends.embedder import TritonPythonModel as TritonPythonModel\n"
+
+
+def write_embedder(
+    name: str,
+    onnx_path: Path,
+    feed: Feed,
+    *,
+    licence: str,
+    description: str,
+    source: str,
+    preference: int,
+    accelerator: str,
+    out: Path,
+) -> None:
+    """Write the model ``name`` into the repository ``out``: all of it or, if anything fails, nothing.
+
+    :param source: ``manifest`` or ``imported``.
+    :param accelerator: a key of :data:`~kinemesh_models.repository.ACCELERATORS`.
+    :raises RefusedError: ``INVALID_NAME``, ``MODEL_EXISTS``.
+    """
+    host = ACCELERATORS[accelerator]
+    facts = {
+        "task": "embedder",
+        "description": description,
+        "licence": licence,
+        "labels": "[]",
+        "sha256": sha256_of(onnx_path),
+        "size_bytes": str(onnx_path.stat().st_size),
+        "source": source,
+        "preference": str(preference),
+        "weights": WEIGHTS,
+        "device": host.provider or host.device,
+    }
+    if host.provider:
+        facts["runtime"] = ONNXRUNTIME
+    image = Tensor("image", "UINT8", (HEIGHT, WIDTH, 3))
+    vector = Tensor("embedding", "FP32", (feed.dimension,))
+    with new_model(name, out) as scratch:
+        (scratch / name / "1").mkdir(parents=True)
+        (scratch / name / "1" / "model.py").write_text(_MODEL)
+        shutil.copyfile(onnx_path, scratch / name / "1" / WEIGHTS)
+        text = config_text(MARKER, name, _MAX_BATCH, [image], [vector], {**feed.parameters(), **facts}, host)
+        (scratch / name / "config.pbtxt").write_text(text)
+
+
+def summary(name: str, onnx_path: Path, feed: Feed) -> dict[str, object]:
+    """What a program that adds or imports answers with."""
+    return {
+        "model": name,
+        "labels": [],
+        "sha256": sha256_of(onnx_path),
+        "size_bytes": onnx_path.stat().st_size,
+        "input_width": feed.width,
+        "input_height": feed.height,
+        "dimension": feed.dimension,
+    }
