@@ -19,9 +19,11 @@ from kinemesh.bus.topology import event_subject
 from kinemesh.event.v1 import event_pb2
 from kinemesh.inference import TritonClient
 from kinemesh.job.v1 import job_pb2, parameters_pb2
-from kinemesh.job.v1.parameters_pb2 import InstructorParameters, JobParameters, PitstopParameters
+from kinemesh.job.v1.parameters_pb2 import InstructorParameters, JobParameters, MultiCameraParameters, PitstopParameters
 from kinemesh.media import FrameIndex, build_index
 from kinemesh.media.synthetic import write_clip
+from kinemesh.results.columns import from_parquet, joined
+from kinemesh.results.looks import LOOK_SCHEMA, LookRows
 from kinemesh.results.tracks import TrackRows, concatenate
 from kinemesh.results.tracks_parquet import rows_from_parquet
 from kinemesh.settings import NatsSettings
@@ -38,6 +40,8 @@ STEADY = [3000 * number for number in range(40)]
 UNEVEN = list(accumulate([5000, *(1500 * (1 + number % 3) + number for number in range(39))]))
 PITSTOP = JobParameters(pitstop=PitstopParameters(model=MODEL))
 INSTRUCTOR = JobParameters(instructor=InstructorParameters(model=MODEL))
+EMBEDDER = "person_colors"
+SEVERAL = JobParameters(multi_camera=MultiCameraParameters(model=MODEL, embedder=EMBEDDER, threshold=0.5))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -76,11 +80,14 @@ class Job:
 
     async def all(self) -> task_pb2.TaskDone:
         """Detect the last segment first, track in order, refine."""
+        await self.followed()
+        return await self.do("refine")
+
+    async def followed(self) -> None:
         for segment in reversed(range(len(self.segments))):
             await self.do("detect", segment)
         for segment in range(len(self.segments)):
             await self.do("track", segment)
-        return await self.do("refine")
 
     async def bytes_of(self, stage: str, suffix: str = "parquet") -> list[bytes]:
         return [
@@ -90,6 +97,9 @@ class Job:
 
     async def rows(self, stage: str) -> TrackRows:
         return concatenate([rows_from_parquet(data) for data in await self.bytes_of(stage)])
+
+    async def looks(self, stage: str) -> list[LookRows]:
+        return [from_parquet(LookRows, data, LOOK_SCHEMA) for data in await self.bytes_of(stage, "looks")]
 
     async def shown(self) -> list[event_pb2.FrameResult]:
         """What the job's listeners were told, in the stream's order."""
@@ -221,6 +231,82 @@ async def test_a_model_that_cannot_detect_ends_the_task_with_a_reason(
 ) -> None:
     parameters = parameters_pb2.JobParameters(pitstop=PitstopParameters(model=model))
     job: Job = await make_job(f"model-{model}", [0], parameters)
+    with pytest.raises(kind) as refused:
+        await job.do("detect", 0)
+    assert refused.value.reason == reason
+
+
+async def test_people_are_looked_at_now_and_then_and_looks_get_their_track(make_job: Any) -> None:
+    job: Job = await make_job("looks", [0, 10, 15, 16, 31], SEVERAL, UNEVEN)
+    await job.followed()
+    beat = np.floor(job.index.times / 0.5)
+    moments = [frame for frame in range(40) if frame == 0 or beat[frame] != beat[frame - 1]]
+    assert 2 < len(moments) < 10
+
+    detected = [rows_from_parquet(data) for data in await job.bytes_of("detect")]
+    made = await job.looks("detect")
+    for rows, looks in zip(detected, made, strict=True):
+        np.testing.assert_array_equal(rows.frame_index[looks.row], looks.frame_index)
+        assert not looks.track_id.any()
+    looks = joined(made)
+    assert looks.frame_index.tolist() == [frame for frame in moments for _ in range(2)]
+    np.testing.assert_allclose(np.linalg.norm(looks.embedding, axis=1), 1, rtol=1e-4)
+    assert (looks.quality >= 0).all()
+    assert (looks.quality <= 1).all()
+    assert looks.quality.any()
+
+    kept = joined(await job.looks("track"))
+    assert kept.frame_index.tolist() == looks.frame_index.tolist()
+    tracked = await job.rows("track")
+    places = zip(tracked.frame_index.tolist(), tracked.track_id.tolist(), strict=True)
+    boxes = dict(zip(places, tracked.box, strict=True))
+    found = joined(detected)
+    at = np.flatnonzero(np.isin(found.frame_index, moments))
+    for frame, track, row in zip(kept.frame_index.tolist(), kept.track_id.tolist(), at, strict=True):
+        np.testing.assert_array_equal(boxes[frame, track], found.box[row])
+    assert [len(frame.tracks) for frame in await job.shown()] == [2] * 40
+
+
+async def test_looks_do_not_depend_on_cuts(make_job: Any) -> None:
+    whole: Job = await make_job("whole-looks", [0], SEVERAL, UNEVEN)
+    parts: Job = await make_job("part-looks", [0, 1, 2, 17, 39], SEVERAL, UNEVEN)
+    await whole.followed()
+    await parts.followed()
+    one, other = joined(await whole.looks("track")), joined(await parts.looks("track"))
+    for name in ("frame_index", "track_id", "quality", "embedding"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    before = await parts.bytes_of("detect", "looks"), await parts.bytes_of("track", "looks")
+    await parts.followed()
+    assert (await parts.bytes_of("detect", "looks"), await parts.bytes_of("track", "looks")) == before
+
+
+async def test_without_an_embedder_there_are_positions_alone(make_job: Any) -> None:
+    parameters = JobParameters(multi_camera=MultiCameraParameters(model=MODEL, threshold=0.5))
+    job: Job = await make_job("no-looks", [0, 20], parameters)
+    await job.followed()
+    assert (await job.rows("track")).track_id.tolist() == [1, 2] * 40
+    assert [len(looks) for stage in ("detect", "track") for looks in await job.looks(stage)] == [0] * 4
+
+
+async def test_nobody_below_the_threshold_is_followed_where_nothing_drops_them_later(make_job: Any) -> None:
+    several = MultiCameraParameters(model=MODEL, embedder=EMBEDDER, threshold=0.85)
+    job: Job = await make_job("sure-looks", [0, 20], JobParameters(multi_camera=several))
+    await job.followed()
+    assert (await job.rows("track")).track_id.tolist() == [1] * 40
+    looks = joined(await job.looks("track"))
+    assert set(looks.track_id.tolist()) == {1}
+    assert len(joined(await job.looks("detect"))) == 2 * len(looks)
+
+
+@pytest.mark.parametrize(
+    ("embedder", "kind", "reason"),
+    [("gone", errors.NotFound, "MODEL_NOT_FOUND"), (MODEL, errors.InvalidArgument, "WRONG_MODEL_TASK")],
+)
+async def test_a_model_that_cannot_recognise_ends_the_task_with_a_reason(
+    make_job: Any, embedder: str, kind: type[errors.KinemeshError], reason: str
+) -> None:
+    parameters = JobParameters(multi_camera=MultiCameraParameters(model=MODEL, embedder=embedder, threshold=0.5))
+    job: Job = await make_job(f"embedder-{embedder}", [0], parameters)
     with pytest.raises(kind) as refused:
         await job.do("detect", 0)
     assert refused.value.reason == reason

@@ -6,6 +6,7 @@ import io
 import os
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -123,6 +124,20 @@ def test_scaled_frames_are_upright_and_of_the_size_asked_for(clips: Path) -> Non
         assert frame.image.shape == (64, 96, 3)
         assert is_upright(frame.image)
         assert read_number(frame.image) == 5
+
+
+@pytest.mark.parametrize("layout", ["rgb", "nv12"])
+def test_chosen_frames_come_whole_beside_the_scaled_ones(clips: Path, layout: Literal["rgb", "nv12"]) -> None:
+    for name in ("rotated_90.mp4", "open_gop.mp4", "late_start.mp4"):
+        index = media.build_index(clips / name)
+        plain = list(media.decode(clips / name, index, 3, 18))
+        scaled = list(media.decode(clips / name, index, 3, 18, size=(96, 64), layout=layout))
+        both = media.decode(clips / name, index, 3, 18, size=(96, 64), layout=layout, whole=lambda n: n % 7 == 0)
+        for one, small, frame in zip(plain, scaled, both, strict=True):
+            _assert_same(small, frame)
+            assert (frame.whole is not None) == (frame.index % 7 == 0)
+            if frame.whole is not None:
+                assert np.array_equal(frame.whole, one.image)
 
 
 def test_more_threads_give_the_same_pixels(clips: Path) -> None:

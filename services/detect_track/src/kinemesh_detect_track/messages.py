@@ -26,23 +26,30 @@ _PERSON = "person"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a job wants to have things found."""
+    """How a job wants to have things found.
+
+    :ivar embedder: to recognise people by; empty if they are not to be recognised.
+    """
 
     model: str
     threshold: float
     input_size: int
+    embedder: str = ""
 
 
 def wanted_by(parameters: parameters_pb2.JobParameters) -> Wanted:
     """How a job wants to have things found; ingest has filled in what the user left open."""
+    if parameters.HasField("multi_camera"):
+        several = parameters.multi_camera
+        return Wanted(several.model, several.threshold, several.input_size, several.embedder)
     wanted = parameters.pitstop if parameters.HasField("pitstop") else parameters.instructor
     return Wanted(wanted.model, wanted.threshold, wanted.input_size)
 
 
 def job_classes(parameters: parameters_pb2.JobParameters, model: Detector) -> NDArray[np.int16] | None:
-    """The classes that a job is about, None for all: an instructor is a person, if the model tells people apart."""
+    """The classes that a job is about, None for all: only pit stops are about more than people, if the model knows."""
     people = [number for number, label in enumerate(model.labels) if label == _PERSON]
-    return np.array(people, np.int16) if people and parameters.HasField("instructor") else None
+    return np.array(people, np.int16) if people and not parameters.HasField("pitstop") else None
 
 
 def frame_results(

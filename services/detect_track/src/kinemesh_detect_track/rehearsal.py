@@ -17,7 +17,7 @@ from kinemesh_detect_track.domain.refine import Refinement
 from kinemesh_detect_track.domain.state import TrackerState, fresh_state
 from kinemesh_detect_track.domain.tracker import parameters_for
 from kinemesh_detect_track.messages import frame_results
-from kinemesh_detect_track.rows import found_rows, refined_rows, tracked_rows
+from kinemesh_detect_track.rows import followed, found_rows, refined_rows, tracked_rows
 
 _FRAMES = 30
 _STEP = 3000
@@ -37,10 +37,11 @@ def rehearse() -> None:
     found = [
         Boxes(corners + 0.5 * frame, np.full(1, 0.9, np.float32), np.zeros(1, np.int16)) for frame in range(_FRAMES)
     ]
-    rows = rows_from_parquet(rows_to_parquet(found_rows(found, index, 0, None)))
+    rows = rows_from_parquet(rows_to_parquet(found_rows(found, index, 0)))
     state = TrackerState.from_bytes(fresh_state().to_bytes())
     parameters = parameters_for(0.5, 1.0, camera_motion=True, hindsight=True)
-    rows, _, path = tracked_rows(rows, 0, _FRAMES, index, state, parameters)
+    ids, _, path = followed(rows, 0, _FRAMES, index, state, parameters)
+    rows = tracked_rows(rows, ids)
     frame_results(rows, 0, _FRAMES, index, _MODEL)
     objects = refined_rows(rows, index, path, Refinement())
     pitstop_files(objects, index, parameters_pb2.PitstopParameters(), _MODEL.labels)

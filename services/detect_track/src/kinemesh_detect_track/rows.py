@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from kinemesh.inference.detector import Boxes
 from kinemesh.media import FrameIndex
+from kinemesh.results.columns import select
+from kinemesh.results.looks import LookRows
 from kinemesh.results.tracks import TrackRows
 from kinemesh_detect_track.domain.refine import Refinement, refined
 from kinemesh_detect_track.domain.state import CameraPath, TrackerState
@@ -20,11 +22,11 @@ _SMALLEST: Final = 1.0
 """Pixels of a box, either way, that is still one after it was cut at the picture's border."""
 
 
-def found_rows(found: Sequence[Boxes], index: FrameIndex, first: int, classes: NDArray[np.int16] | None) -> TrackRows:
-    """The objects of consecutive frames; only those of ``classes``, if given."""
+def found_rows(found: Sequence[Boxes], index: FrameIndex, first: int) -> TrackRows:
+    """The objects of consecutive frames."""
     counts = [len(boxes.scores) for boxes in found]
     frame_index = first + np.repeat(np.arange(len(found), dtype=np.int64), counts)
-    rows = TrackRows(
+    return TrackRows(
         frame_index=frame_index,
         time_sec=index.times[frame_index],
         track_id=np.zeros(len(frame_index), np.int32),
@@ -33,13 +35,20 @@ def found_rows(found: Sequence[Boxes], index: FrameIndex, first: int, classes: N
         class_id=np.concatenate([boxes.classes for boxes in found]),
         interpolated=np.zeros(len(frame_index), np.bool_),
     )
-    return rows if classes is None else rows.where(np.isin(rows.class_id, classes))
 
 
-def tracked_rows(
+def of_classes(boxes: Boxes, classes: NDArray[np.int16] | None) -> Boxes:
+    """The objects of ``classes``; all if that is None."""
+    if classes is None:
+        return boxes
+    kept = np.isin(boxes.classes, classes)
+    return Boxes(boxes.corners[kept], boxes.scores[kept], boxes.classes[kept])
+
+
+def followed(
     rows: TrackRows, start: int, stop: int, index: FrameIndex, state: TrackerState, parameters: Parameters
-) -> tuple[TrackRows, TrackerState, CameraPath]:
-    """The rows of frames ``[start, stop)`` that belong to a track, under its id, and what the next segment needs."""
+) -> tuple[NDArray[np.int32], TrackerState, CameraPath]:
+    """The track of each row of frames ``[start, stop)``, int32 [R], 0 for none, and what the next segment needs."""
     passed = np.ones(stop - start)
     since = max(start - 1, 0)
     passed[since - start + 1 :] = frames_between(index.times[since:stop], parameters)
@@ -51,8 +60,19 @@ def tracked_rows(
         found = Detections(rows.box[here], rows.score[here], rows.class_id[here])
         state, ids[here] = step(state, found, parameters, float(passed[i]))
         offsets[i] = state.camera
+    return ids, state, CameraPath(offsets)
+
+
+def tracked_rows(rows: TrackRows, ids: NDArray[np.int32]) -> TrackRows:
+    """The rows that belong to a track, under its id, by frame and id."""
     named = replace(rows, track_id=ids).where(ids > 0)
-    return named.where(np.lexsort((named.track_id, named.frame_index))), state, CameraPath(offsets)
+    return named.where(np.lexsort((named.track_id, named.frame_index)))
+
+
+def tracked_looks(looks: LookRows, ids: NDArray[np.int32]) -> LookRows:
+    """The looks at what belongs to a track, under its id."""
+    named = replace(looks, track_id=ids[looks.row])
+    return select(named, named.track_id > 0)
 
 
 def refined_rows(rows: TrackRows, index: FrameIndex, path: CameraPath, refinement: Refinement) -> TrackRows:

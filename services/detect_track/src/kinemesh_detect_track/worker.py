@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
+from dataclasses import replace
 from typing import Final, cast
 
 import numpy as np
@@ -13,8 +14,9 @@ from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.inference.detector import Boxes, Detector, Letterbox, letterbox, padded, resized
 from kinemesh.media import Frame, FrameIndex, decode
-from kinemesh.nv12 import Image
 from kinemesh.pipelining import ahead, batch_size, batches, in_flight, in_thread
+from kinemesh.results.columns import from_parquet, to_parquet, to_table
+from kinemesh.results.looks import LOOK_SCHEMA, LookRows
 from kinemesh.results.tracks import TrackRows, concatenate
 from kinemesh.results.tracks_parquet import rows_from_parquet, rows_to_parquet
 from kinemesh.storage import keys
@@ -24,15 +26,19 @@ from kinemesh_detect_track.documents import Documents, instructor_files, pitstop
 from kinemesh_detect_track.domain.refine import Refinement
 from kinemesh_detect_track.domain.state import CameraPath, TrackerState, fresh_state
 from kinemesh_detect_track.domain.tracker import parameters_for
+from kinemesh_detect_track.looking import LEAST_SHARE, Looks, look_rows, looks_at, moments
 from kinemesh_detect_track.messages import frame_results, job_classes, wanted_by
 from kinemesh_detect_track.models import Models
-from kinemesh_detect_track.rows import found_rows, refined_rows, tracked_rows
+from kinemesh_detect_track.rows import followed, found_rows, of_classes, refined_rows, tracked_looks, tracked_rows
 from kinemesh_detect_track.settings import DetectionSettings
 
 _STATE: Final = "state"
 _CAMERA: Final = "camera"
+_LOOKS: Final = "looks"
 _LOST_S: Final = 1.5
-"""Short, because refinement joins what belongs together with more evidence than a live tracker has."""
+"""Short, because later stages join what belongs together with more evidence than a live tracker has."""
+_OFTEN: Final = 0.25
+"""Share of frames that are looked at in their own size, from which on frames do not travel together: they are large."""
 
 
 class Worker:
@@ -52,10 +58,17 @@ class Worker:
         model = resized(await self._models.detector(wanted.model), wanted.input_size, "input_size")
         box = letterbox(model, index.width, index.height)
         count = segment.stop_frame - segment.start_frame
+        classes = job_classes(task.parameters, model)
+        embedder = await self._models.embedder(wanted.embedder) if wanted.embedder else None
+        looked = moments(index.times, self._detection.embed_interval_s) & (embedder is not None)
         found: list[Boxes] = []
+        looks: list[Looks | None] = []
 
-        async def look(image: Image) -> Boxes:
-            return await self._models.find(model, box, image)
+        async def see(frame: Frame) -> tuple[Boxes, Looks | None]:
+            boxes = of_classes(await self._models.find(model, box, frame.image), classes)
+            if embedder is None or frame.whole is None:
+                return boxes, None
+            return boxes, await looks_at(self._models, embedder, frame.whole, boxes, LEAST_SHARE * wanted.threshold)
 
         with closing(await in_thread(self._store.open_range, keys.asset_source(asset_id))) as source:
             frames = decode(
@@ -64,14 +77,20 @@ class Worker:
                 segment.start_frame,
                 segment.stop_frame,
                 size=box.size,
+                whole=lambda number: bool(looked[number]),
                 threads=self._detection.decoder_threads,
             )
-            pictures = _each(ahead(batches(_padded(frames, box), batch_size(*box.padded))))
-            async with aclosing(pictures), aclosing(in_flight(pictures, look, self._detection.in_flight)) as answers:
-                async for boxes in answers:
+            travelling = 1 if looked.mean() > _OFTEN else batch_size(*box.padded)
+            pictures = _each(ahead(batches(_padded(frames, box), travelling)))
+            async with aclosing(pictures), aclosing(in_flight(pictures, see, self._detection.in_flight)) as answers:
+                async for boxes, look in answers:
                     found.append(boxes)
+                    looks.append(look)
                     await context.report(len(found) / count)
-        rows = await in_thread(found_rows, found, index, segment.start_frame, job_classes(task.parameters, model))
+        if task.parameters.HasField("multi_camera"):
+            made = await in_thread(look_rows, found, looks, segment.start_frame)
+            await self._store.put_bytes(result_key(task, "detect", segment, _LOOKS), await in_thread(_as_bytes, made))
+        rows = await in_thread(found_rows, found, index, segment.start_frame)
         await self._store.put_bytes(result_key(task, "detect", segment), await in_thread(rows_to_parquet, rows))
         return task_pb2.TaskDone(frames=count)
 
@@ -87,8 +106,17 @@ class Worker:
             state = TrackerState.from_bytes(await self._store.get_bytes(result_key(task, "track", before, _STATE)))
         rows = rows_from_parquet(await self._store.get_bytes(result_key(task, "detect", segment)))
         span = segment.start_frame, segment.stop_frame
-        parameters = parameters_for(wanted.threshold, _LOST_S, camera_motion=True, hindsight=True)
-        named, after, path = await in_thread(tracked_rows, rows, *span, index, state, parameters)
+        several = task.parameters.HasField("multi_camera")
+        # Several cameras are calibrated, so that they stand still; and nothing drops doubtful tracks afterwards.
+        parameters = parameters_for(wanted.threshold, _LOST_S, camera_motion=not several, hindsight=not several)
+        ids, after, path = await in_thread(followed, rows, *span, index, state, parameters)
+        if several:
+            looks = from_parquet(
+                LookRows, await self._store.get_bytes(result_key(task, "detect", segment, _LOOKS)), LOOK_SCHEMA
+            )
+            kept = await in_thread(_as_bytes, tracked_looks(looks, ids))
+            await self._store.put_bytes(result_key(task, "track", segment, _LOOKS), kept)
+        named = tracked_rows(rows, ids)
         await self._store.put_bytes(result_key(task, "track", segment, _STATE), after.to_bytes())
         await self._store.put_bytes(result_key(task, "track", segment, _CAMERA), path.to_bytes())
         await self._store.put_bytes(result_key(task, "track", segment), await in_thread(rows_to_parquet, named))
@@ -125,18 +153,22 @@ class Worker:
         return FrameIndex.from_bytes(await self._store.get_bytes(keys.asset_index(asset_id)))
 
 
-def _padded(frames: object, box: Letterbox) -> Generator[Image, None, None]:
+def _padded(frames: object, box: Letterbox) -> Generator[Frame, None, None]:
     """Runs where frames are decoded, in a thread."""
     with closing(cast(Generator[Frame, None, None], frames)) as decoded:
         for frame in decoded:
-            yield padded(frame.image, box)
+            yield replace(frame, image=padded(frame.image, box))
 
 
-async def _each(source: AsyncGenerator[list[Image], None]) -> AsyncGenerator[Image, None]:
+async def _each(source: AsyncGenerator[list[Frame], None]) -> AsyncGenerator[Frame, None]:
     async with aclosing(source):
         async for batch in source:
-            for image in batch:
-                yield image
+            for frame in batch:
+                yield frame
+
+
+def _as_bytes(looks: LookRows) -> bytes:
+    return to_parquet(to_table(looks, LOOK_SCHEMA))
 
 
 def _outcome(rows: TrackRows, path: CameraPath, index: FrameIndex, task: task_pb2.Task, model: Detector) -> Documents:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 import numpy as np
@@ -29,6 +29,7 @@ def decode(
     stop: int | None = None,
     *,
     size: tuple[int, int] | None = None,
+    whole: Callable[[int], bool] | None = None,
     layout: Layout = "rgb",
     threads: int = 1,
     limits: Limits = DEFAULT_LIMITS,
@@ -43,6 +44,7 @@ def decode(
     :param start: first frame.
     :param stop: frame after the last; the end of the video if None.
     :param size: (width, height) of the upright image; scaled inside swscale. The video's own size if None.
+    :param whole: which frames, by number, are given in the video's own size as well.
     :param layout: of the images: ``rgb``, or ``nv12`` (see :mod:`kinemesh.nv12`) in the index's colour matrix.
     :param threads: of the decoder.
     :raises OutOfRange: FRAME_OUT_OF_RANGE
@@ -64,9 +66,7 @@ def decode(
             "INVALID_SIZE", "Width and height must be at least one pixel.", width=width, height=height
         )
     check_pixels(width, height, limits)
-    if index.orientation.transpose:
-        width, height = height, width
-    return _decode(source, index, start, stop, (width, height), layout, threads, limits)
+    return _decode(source, index, start, stop, _stored((width, height), index), whole, layout, threads, limits)
 
 
 def _decode(
@@ -75,13 +75,15 @@ def _decode(
     start: int,
     stop: int,
     stored_size: tuple[int, int],
+    whole: Callable[[int], bool] | None,
     layout: Layout,
     threads: int,
     limits: Limits,
 ) -> Iterator[Frame]:
     if start == stop:
         return
-    converter = VideoReformatter()
+    converter, whole_converter = VideoReformatter(), VideoReformatter()  # each prepares for one size
+    whole_size = _stored((index.width, index.height), index)
     position = start
     key = int(np.searchsorted(index.key_frames, start, "right")) - 1
     with open_bytes(source) as file:
@@ -96,7 +98,11 @@ def _decode(
                         image = to_nv12(converter, frame, stored_size, index.color_matrix, index.orientation)
                     else:
                         image = to_rgb(converter, frame, stored_size, index.orientation)
-                    yield Frame(number, int(index.pts[number]), image)
+                    full = None
+                    if whole is not None and whole(number):
+                        same = layout == "rgb" and stored_size == whole_size
+                        full = image if same else to_rgb(whole_converter, frame, whole_size, index.orientation)
+                    yield Frame(number, int(index.pts[number]), image, full)
                     position += 1
                     if position == stop:
                         return
@@ -108,6 +114,11 @@ def _decode(
         frame=position,
         frame_count=index.frame_count,
     )
+
+
+def _stored(size: tuple[int, int], index: FrameIndex) -> tuple[int, int]:
+    """The (width, height) that an upright size has before frames are turned upright."""
+    return size[::-1] if index.orientation.transpose else size
 
 
 def _frames_from(

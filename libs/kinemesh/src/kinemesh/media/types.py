@@ -111,8 +111,10 @@ class Frame:
     :param index: position in presentation order, from 0.
     :param pts: presentation time stamp in ticks of the index's time base.
     :param image: upright; uint8 [height, width, 3], RGB, or NV12 where that was asked for.
+    :param whole: upright, RGB, in the video's own size, where that was asked for beside a scaled ``image``.
     """
 
     index: int
     pts: int
     image: Image
+    whole: Image | None = None
