@@ -36,7 +36,7 @@ def examine(model: str, picture: str | None) -> dict[str, Any]:
         message = f"The network takes pictures of {head.width}×{head.height}; {LARGEST_SIDE} are the most."
         raise RefusedError("MODEL_TOO_LARGE", message, width=head.width, height=head.height)
     detector = Detector(Path(model), head)
-    shown = _generated(head, 8) if picture is None else _letterboxed(_read(Path(picture)), head)
+    shown = _generated(head, 8) if picture is None else _letterboxed(read_picture(Path(picture)), head)
     pictures = (shown, _generated(head, 7))
     answers = _answers(detector, pictures)
     if not all(np.isfinite(output).all() for answer in answers for output in answer):
@@ -80,7 +80,11 @@ def _stirs(model: Path, head: Head, pictures: tuple[NDArray[np.uint8], ...]) -> 
     return not np.array_equal(first, second, equal_nan=True)
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture [H, W, 3] RGB.
+
+    :raises RefusedError: INVALID_PICTURE.
+    """
     data = np.fromfile(path, np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None or image.shape[0] * image.shape[1] > _MOST_PIXELS:
