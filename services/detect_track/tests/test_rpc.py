@@ -176,6 +176,13 @@ async def test_options_of_a_stream(stub: Any) -> None:
     assert [one.track_id for one in last.tracks] == [1]
 
 
+async def test_looks_join_in_where_an_embedder_is_named(stub: Any) -> None:
+    frames = [frame(number) for number in range(12)]
+    answers = await track(stub, frames, embedder="person_colors", detect=DetectOptions(threshold=0.5))
+    assert [[one.track_id for one in answer.tracks] for answer in answers] == [[1, 2]] * 12
+    assert answers == await track(stub, frames, detect=DetectOptions(threshold=0.5))  # nobody comes near anybody
+
+
 @pytest.mark.parametrize(
     ("options", "kind", "reason", "field"),
     [
@@ -190,7 +197,8 @@ async def test_options_of_a_stream(stub: Any) -> None:
             "options.detect.labels",
         ),
         ({"detect": DetectOptions(model="none")}, errors.NotFound, "MODEL_NOT_FOUND", None),
-        ({"embedder": "osnet"}, errors.Unimplemented, "NOT_AVAILABLE_YET", "options.embedder"),
+        ({"embedder": "osnet"}, errors.NotFound, "MODEL_NOT_FOUND", None),
+        ({"embedder": "person_detector"}, errors.InvalidArgument, "WRONG_MODEL_TASK", None),
     ],
 )
 async def test_streams_that_ask_for_nonsense_are_refused(

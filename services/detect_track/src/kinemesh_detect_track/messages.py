@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import detect_track_pb2, tracking_pb2
-from kinemesh.errors import InvalidArgument, Unimplemented
+from kinemesh.errors import InvalidArgument
 from kinemesh.event.v1 import event_pb2
 from kinemesh.inference.detector import DEFAULT_THRESHOLD, Boxes, Detector
 from kinemesh.job.v1 import parameters_pb2
@@ -21,6 +21,7 @@ from kinemesh_detect_track.domain.tracker import Parameters, parameters_for
 
 _DEFAULT_DETECTIONS, _MOST_DETECTIONS = 300, 1000
 _DEFAULT_LOST_S, _LONGEST_LOST_S = 2.0, 30.0
+_APPEARANCE = 0.25
 _PERSON = "person"
 
 
@@ -143,12 +144,7 @@ def parameters_of(options: detect_track_pb2.TrackOptions) -> Parameters:
     """How to follow.
 
     :raises InvalidArgument: OUT_OF_RANGE
-    :raises Unimplemented: NOT_AVAILABLE_YET
     """
-    if options.embedder:
-        raise Unimplemented(
-            "NOT_AVAILABLE_YET", "This version does not recognise by looks yet.", field="options.embedder"
-        )
     if not (math.isfinite(options.max_lost_sec) and 0 <= options.max_lost_sec <= _LONGEST_LOST_S):
         raise InvalidArgument(
             "OUT_OF_RANGE",
@@ -156,9 +152,10 @@ def parameters_of(options: detect_track_pb2.TrackOptions) -> Parameters:
             field="options.max_lost_sec",
         )
     threshold = threshold_of(options.detect, "options.detect")
-    return parameters_for(
+    parameters = parameters_for(
         threshold, options.max_lost_sec or _DEFAULT_LOST_S, camera_motion=options.camera_motion, hindsight=False
     )
+    return replace(parameters, appearance=_APPEARANCE if options.embedder else 0.0)
 
 
 def _box(corners: list[float]) -> common_pb2.Box:

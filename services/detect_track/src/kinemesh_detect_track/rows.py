@@ -37,11 +37,9 @@ def found_rows(found: Sequence[Boxes], index: FrameIndex, first: int) -> TrackRo
     )
 
 
-def of_classes(boxes: Boxes, classes: NDArray[np.int16] | None) -> Boxes:
-    """The objects of ``classes``; all if that is None."""
-    if classes is None:
-        return boxes
-    kept = np.isin(boxes.classes, classes)
+def of_classes(boxes: Boxes, classes: NDArray[np.int16] | None, most: int | None = None) -> Boxes:
+    """The best ``most`` objects of ``classes``; all if either is None."""
+    kept = np.flatnonzero(np.isin(boxes.classes, boxes.classes if classes is None else classes))[:most]
     return Boxes(boxes.corners[kept], boxes.scores[kept], boxes.classes[kept])
 
 

@@ -13,12 +13,13 @@ import numpy as np
 from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import detect_track_pb2, detect_track_pb2_grpc
 from kinemesh.errors import InvalidArgument
-from kinemesh.inference.detector import Boxes, resized
+from kinemesh.inference.detector import resized
 from kinemesh.media.picture import decode_picture
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_flight, in_thread
 from kinemesh_detect_track.domain.state import fresh_state
 from kinemesh_detect_track.domain.tracker import Detections, frames_between, step
+from kinemesh_detect_track.looking import LEAST_SHARE, looks_at
 from kinemesh_detect_track.messages import (
     classes_of,
     detections,
@@ -28,6 +29,7 @@ from kinemesh_detect_track.messages import (
     tracked_objects,
 )
 from kinemesh_detect_track.models import Models
+from kinemesh_detect_track.rows import of_classes
 from kinemesh_detect_track.settings import DetectionSettings
 
 
@@ -39,7 +41,7 @@ class _Seen:
     time_sec: float
     width: int
     height: int
-    boxes: Boxes
+    found: Detections
 
 
 class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
@@ -76,11 +78,19 @@ class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
         most = most_of(detect, "options.detect")
         model = resized(await self._models.detector(detect.model), detect.input_size, "options.detect.input_size")
         classes = classes_of(detect.labels, model, "options.detect")
+        embedder = await self._models.embedder(first.options.embedder) if first.options.embedder else None
+        least = LEAST_SHARE * threshold_of(detect, "options.detect")
 
         async def see(frame: common_pb2.EncodedFrame) -> _Seen:
             image = await self._decode(frame)
-            boxes = await self._models.look(model, image)
-            return _Seen(frame.frame_index, frame.time_sec, image.shape[1], image.shape[0], boxes)
+            boxes = of_classes(await self._models.look(model, image), classes, most)
+            looks = None
+            if embedder is not None:
+                made = await looks_at(self._models, embedder, image, boxes, least)
+                looks = np.zeros((len(boxes.scores), made.embedding.shape[1]), np.float32)
+                looks[made.row] = made.embedding
+            found = Detections(boxes.corners, boxes.scores, boxes.classes, looks)
+            return _Seen(frame.frame_index, frame.time_sec, image.shape[1], image.shape[0], found)
 
         state, before = fresh_state(), None
         # A frame is taken only when there is room for it, and the next answer is made only when the last was taken:
@@ -93,8 +103,7 @@ class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
                     if (seen.width, seen.height) != (before.width, before.height):
                         raise InvalidArgument("SIZE_CHANGED", "All frames of a stream must have one size.")
                     passed = float(frames_between(np.array([before.time_sec, seen.time_sec]), parameters)[0])
-                wanted = np.flatnonzero(np.isin(seen.boxes.classes, classes))[:most]
-                found = Detections(seen.boxes.corners[wanted], seen.boxes.scores[wanted], seen.boxes.classes[wanted])
+                found = seen.found
                 state, ids = step(state, found, parameters, passed)
                 order = np.argsort(ids, kind="stable")
                 order = order[ids[order] > 0]
