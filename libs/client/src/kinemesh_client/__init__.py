@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.detections import Box, Detection, FrameResult, ModelTest, PersonResult, TrackedObject
+from kinemesh_client.environments import Calibration, Environment, Homography, Identity
 from kinemesh_client.resources import (
     Asset,
     Failure,
@@ -28,13 +29,19 @@ from kinemesh_client.resources import (
     Session,
     StageProgress,
 )
+from kinemesh_client.tracking import CameraTrack, Presence, TaskStatus, TrackingUpdate
 
 __all__ = [
     "Asset",
     "Box",
+    "Calibration",
+    "CameraTrack",
     "Detection",
+    "Environment",
     "Failure",
     "FrameResult",
+    "Homography",
+    "Identity",
     "Job",
     "JobEvent",
     "KinemeshClient",
@@ -45,7 +52,10 @@ __all__ = [
     "Page",
     "PersonResult",
     "Pipeline",
+    "Presence",
     "Session",
     "StageProgress",
+    "TaskStatus",
     "TrackedObject",
+    "TrackingUpdate",
 ]

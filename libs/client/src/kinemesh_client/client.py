@@ -18,7 +18,10 @@ from kinemesh.errors import DeadlineExceeded, InvalidArgument, KinemeshError
 from kinemesh_client import transfer, watching
 from kinemesh_client.answers import answer, unreachable
 from kinemesh_client.detections import ModelTest
+from kinemesh_client.environments import Environments
+from kinemesh_client.paths import page_params, path_id
 from kinemesh_client.resources import Asset, Job, JobEvent, LogLine, Model, Output, Page, Pipeline, Session
+from kinemesh_client.tracking import Tracking
 from kinemesh_client.transfer import Progress
 
 _SESSIONS = "/api/v1/sessions"
@@ -35,6 +38,8 @@ class KinemeshClient:
 
     :param url: of the gateway, such as ``http://127.0.0.1:8080``.
     :param timeout_s: longest silence of the gateway within a call.
+    :ivar environments: sites with several cameras.
+    :ivar tracking: people across the cameras of a site.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 20.0) -> None:
@@ -43,6 +48,8 @@ class KinemeshClient:
         self._http = httpx.AsyncClient(
             base_url=self.url, timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)), trust_env=False
         )
+        self.environments = Environments(self._call)
+        self.tracking = Tracking(self.url, self._call)
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,79 +100,90 @@ class KinemeshClient:
 
     async def list_assets(self, limit: int = 20, page_token: str = "") -> Page[Asset]:
         """A page of your assets, newest first."""
-        found = await self._call("GET", "/api/v1/assets", params=_page(limit, page_token))
+        found = await self._call("GET", "/api/v1/assets", params=page_params(limit, page_token))
         return Page([Asset.of(row) for row in found["assets"]], found["total"], found["next_page_token"] or "")
 
     async def delete_asset(self, asset_id: str) -> None:
         """Delete an asset and its bytes."""
-        await self._call("DELETE", f"/api/v1/assets/{_id(asset_id)}")
+        await self._call("DELETE", f"/api/v1/assets/{path_id(asset_id)}")
 
     async def create_job(self, pipeline: str, asset_id: str, parameters: Mapping[str, Any]) -> Job:
-        """Queue a job over one asset."""
-        body = {"pipeline": pipeline, "asset_id": asset_id, "parameters": dict(parameters)}
+        """Queue a job over one asset; over those of its site, and an empty ``asset_id``, for ``multi_camera``."""
+        named = {"asset_id": asset_id} if asset_id else {}
+        body = {"pipeline": pipeline, **named, "parameters": dict(parameters)}
         return Job.of(await self._call("POST", "/api/v1/jobs", json=body))
 
     async def get_job(self, job_id: str) -> Job:
         """One job."""
-        return Job.of(await self._call("GET", f"/api/v1/jobs/{_id(job_id)}"))
+        return Job.of(await self._call("GET", f"/api/v1/jobs/{path_id(job_id)}"))
 
     async def list_jobs(self, limit: int = 20, page_token: str = "", states: Sequence[str] = ()) -> Page[Job]:
         """A page of your jobs, newest first; only those in one of ``states``, if any are given."""
-        params = {**_page(limit, page_token), "state": list(states)}
+        params = {**page_params(limit, page_token), "state": list(states)}
         found = await self._call("GET", "/api/v1/jobs", params=params)
         return Page([Job.of(row) for row in found["jobs"]], found["total"], found["next_page_token"] or "")
 
     async def cancel_job(self, job_id: str) -> Job:
         """Stop a job."""
-        return Job.of(await self._call("POST", f"/api/v1/jobs/{_id(job_id)}/cancel"))
+        return Job.of(await self._call("POST", f"/api/v1/jobs/{path_id(job_id)}/cancel"))
 
     async def delete_job(self, job_id: str) -> None:
         """Delete a job with all its results."""
-        await self._call("DELETE", f"/api/v1/jobs/{_id(job_id)}")
+        await self._call("DELETE", f"/api/v1/jobs/{path_id(job_id)}")
 
     async def job_logs(self, job_id: str, limit: int = 1000, page_token: str = "") -> Page[LogLine]:
         """A page of a job's log, oldest line first."""
-        found = await self._call("GET", f"/api/v1/jobs/{_id(job_id)}/logs", params=_page(limit, page_token))
+        found = await self._call("GET", f"/api/v1/jobs/{path_id(job_id)}/logs", params=page_params(limit, page_token))
         return Page([LogLine.of(row) for row in found["logs"]], found["total"], found["next_page_token"] or "")
 
     def watch(self, job_id: str, since: int = 0) -> AsyncIterator[JobEvent]:
         """A job's events, from the first or after sequence ``since``, up to its last state; see :mod:`watching`."""
-        return watching.watch(self.url, _id(job_id), since, self.get_job)
+        return watching.watch(self.url, path_id(job_id), since, self.get_job)
 
     async def download(
         self, job_id: str, output: Output, target: Path, *, progress: Progress = transfer.nothing
     ) -> Path:
         """Write an output of a job to a file, whole or not at all, and return its absolute path."""
-        url = f"/api/v1/jobs/{_id(job_id)}/outputs/{_id(output.name)}"
+        url = f"/api/v1/jobs/{path_id(job_id)}/outputs/{path_id(output.name)}"
         return await transfer.receive(self._http, url, output.size_bytes, target, progress)
 
     async def list_pipelines(self) -> Page[Pipeline]:
         """What the mesh can run."""
-        found = await self._call("GET", "/api/v1/pipelines", params=_page(100, ""))
+        found = await self._call("GET", "/api/v1/pipelines", params=page_params(100, ""))
         return Page([Pipeline.of(row) for row in found["pipelines"]], found["total"], found["next_page_token"] or "")
 
     async def list_models(
         self, limit: int = 100, page_token: str = "", *, task: str = "", states: Sequence[str] = ()
     ) -> Page[Model]:
         """A page of what the mesh detects and estimates with, by name; of one task or in ``states`` only, if given."""
-        params = {**_page(limit, page_token), **({"task": task} if task else {}), "state": list(states)}
+        params = {**page_params(limit, page_token), **({"task": task} if task else {}), "state": list(states)}
         found = await self._call("GET", "/api/v1/models", params=params)
         return Page([Model.of(row) for row in found["models"]], found["total"], found["next_page_token"] or "")
 
     async def get_model(self, name: str) -> Model:
         """One model."""
-        return Model.of(await self._call("GET", f"/api/v1/models/{_id(name)}"))
+        return Model.of(await self._call("GET", f"/api/v1/models/{path_id(name)}"))
 
     async def import_model(
-        self, asset_id: str, name: str, *, labels: Sequence[str] = (), licence: str = "", check_image: str = ""
+        self,
+        asset_id: str,
+        name: str,
+        *,
+        task: str = "",
+        labels: Sequence[str] = (),
+        licence: str = "",
+        check_image: str = "",
     ) -> Model:
-        """Start to convert, check and serve a detector; :meth:`wait_for_model` tells how that ends.
+        """Start to convert, check and serve a model; :meth:`wait_for_model` tells how that ends.
 
         :param asset_id: of the weights, uploaded as WEIGHTS.
+        :param task: DETECTOR, also when empty, or EMBEDDER.
         :param labels: names of its classes, by class id; needed when the weights do not hold them.
         :param check_image: asset with a picture on which it must find something; a built-in one when empty.
         """
         body = {"asset_id": asset_id, "model": name, "labels": list(labels), "license": licence}
+        if task:
+            body["task"] = task
         if check_image:
             body["check_image_asset_id"] = check_image
         return Model.of(await self._call("POST", "/api/v1/models/import", json=body))
@@ -188,7 +206,7 @@ class KinemeshClient:
 
     async def delete_model(self, name: str) -> None:
         """Stop serving an imported or added model and delete it; refused while a job that is not over uses it."""
-        await self._call("DELETE", f"/api/v1/models/{_id(name)}")
+        await self._call("DELETE", f"/api/v1/models/{path_id(name)}")
 
     async def test_model(self, name: str, picture: Path, *, threshold: float = 0.5) -> ModelTest:
         """Run a model on one picture.
@@ -198,7 +216,7 @@ class KinemeshClient:
         transfer.size_of(picture)
         media_type = mimetypes.guess_type(picture.name)[0] or "application/octet-stream"
         image = (picture.name, await asyncio.to_thread(picture.read_bytes), media_type)
-        path, fields = f"/api/v1/models/{_id(name)}/test", {"threshold": str(threshold)}
+        path, fields = f"/api/v1/models/{path_id(name)}/test", {"threshold": str(threshold)}
         return ModelTest.of(
             await self._call("POST", path, files={"image": image}, data=fields, timeout=httpx.Timeout(_TEST_S))
         )
@@ -216,25 +234,25 @@ class KinemeshClient:
 
     async def get_session(self, session_id: str) -> Session:
         """One session."""
-        return Session.of(await self._call("GET", f"{_SESSIONS}/{_id(session_id)}"))
+        return Session.of(await self._call("GET", f"{_SESSIONS}/{path_id(session_id)}"))
 
     async def list_sessions(self, limit: int = 20, page_token: str = "") -> Page[Session]:
         """A page of your sessions, newest first."""
-        found = await self._call("GET", _SESSIONS, params=_page(limit, page_token))
+        found = await self._call("GET", _SESSIONS, params=page_params(limit, page_token))
         return Page([Session.of(row) for row in found["sessions"]], found["total"], found["next_page_token"] or "")
 
     async def process_session(self, session_id: str, parameters: Mapping[str, Any] | None = None) -> Session:
         """Follow the instructor again, as the last time if ``parameters`` is None; the result stays until the next."""
         body = {} if parameters is None else {"parameters": dict(parameters)}
-        return Session.of(await self._call("POST", f"{_SESSIONS}/{_id(session_id)}/process", json=body))
+        return Session.of(await self._call("POST", f"{_SESSIONS}/{path_id(session_id)}/process", json=body))
 
     async def delete_session(self, session_id: str) -> None:
         """Delete a session with its video, jobs and results, cancelling what runs."""
-        await self._call("DELETE", f"{_SESSIONS}/{_id(session_id)}")
+        await self._call("DELETE", f"{_SESSIONS}/{path_id(session_id)}")
 
     async def instructor_tracking(self, session_id: str) -> Mapping[str, Any]:
         """The instructor's track and its figures, in camelCase as the product's own surface has it."""
-        return dict(await self._call("GET", f"/sessions/{_id(session_id)}/results/instructor-tracking"))
+        return dict(await self._call("GET", f"/sessions/{path_id(session_id)}/results/instructor-tracking"))
 
     async def _call(self, method: str, path: str, **request: Any) -> Any:
         return answer(await self._send(method, path, **request))
@@ -247,17 +265,3 @@ class KinemeshClient:
             raise unreachable(error, self.url) from None
         except httpx.InvalidURL as error:
             raise InvalidArgument("URL_INVALID", f"{self.url} is not a URL: {error}.") from None
-
-
-def _page(limit: int, page_token: str) -> dict[str, Any]:
-    return {"limit": limit, **({"page_token": page_token} if page_token else {})}
-
-
-def _id(value: str) -> str:
-    """An id as part of a path: one that holds a slash would name something else.
-
-    :raises InvalidArgument: ``INVALID_ID``.
-    """
-    if not value or not all(char.isalnum() or char in "._-" for char in value) or value.startswith("."):
-        raise InvalidArgument("INVALID_ID", f"{value!r} is not an id.")
-    return value

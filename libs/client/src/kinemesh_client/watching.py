@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -37,22 +37,41 @@ async def watch(url: str, job_id: str, since: int, get_job: GetJob) -> AsyncIter
     :raises NotFound: the job is unknown.
     :raises Unavailable: ``MESH_UNREACHABLE``, when the mesh stays away.
     """
+
+    def path() -> str:
+        return f"/ws/jobs/{job_id}?since={since}"
+
+    try:
+        async for message in resumed(url, path, f"job {job_id}"):
+            event = JobEvent.of(message)
+            since = max(since, event.sequence)
+            yield event
+    except InvalidHandshake:
+        async for event in _poll(job_id, since, get_job):
+            yield event
+
+
+async def resumed(url: str, path: Callable[[], str], what: str) -> AsyncIterator[Any]:
+    """The JSON messages of a WebSocket up to its regular end, opened again after every disconnect.
+
+    :param url: of the gateway.
+    :param path: with its query; asked anew for each connection, so that it can name where to resume.
+    :param what: is told of, with its id, for errors: ``job 4711``.
+    :raises InvalidHandshake: no WebSocket can be had here.
+    :raises NotFound: the mesh does not know it.
+    :raises Unavailable: ``MESH_UNREACHABLE``, when the mesh stays away.
+    """
     lost: float | None = None
     while True:
         try:
-            async with _open(f"{url.replace('http', 'ws', 1)}/ws/jobs/{job_id}?since={since}") as socket:
+            async with _open(url.replace("http", "ws", 1) + path()) as socket:
                 async for text in socket:
-                    event = JobEvent.of(json.loads(text))
-                    since, lost = max(since, event.sequence), None
-                    yield event
+                    lost = None
+                    yield json.loads(text)
                 if socket.close_code == CloseCode.NORMAL_CLOSURE:
                     return
         except ConnectionClosed as closed:
-            _raise_if_final(closed, job_id)
-        except InvalidHandshake:
-            async for event in _poll(job_id, since, get_job):
-                yield event
-            return
+            _raise_if_final(closed, what)
         except (OSError, TimeoutError):
             pass
         lost = lost or time.monotonic()
@@ -74,16 +93,18 @@ def _open(address: str) -> connect:
     )
 
 
-def _raise_if_final(closed: ConnectionClosed, job_id: str) -> None:
+def _raise_if_final(closed: ConnectionClosed, what: str) -> None:
     """Codes from 4000 on are 4000 + an HTTP status; a slow reader and a server in need may come again."""
     code = closed.rcvd.code if closed.rcvd is not None else 1006
     reason = closed.rcvd.reason if closed.rcvd is not None else ""
+    kind, _, identifier = what.partition(" ")
+    named = {f"{kind}_id": identifier}
     if code == 4404:
-        raise NotFound(reason or "JOB_NOT_FOUND", f"There is no job {job_id}.", job_id=job_id)
+        raise NotFound(reason or f"{kind.upper()}_NOT_FOUND", f"There is no {what}.", **named)
     if 4400 <= code < 4500 and code not in (4408, 4429):
-        raise InvalidArgument(reason or "WATCH_REFUSED", "The mesh refused to tell of this job.", job_id=job_id)
+        raise InvalidArgument(reason or "WATCH_REFUSED", f"The mesh refused to tell of this {kind}.", **named)
     if code == 4500:
-        raise Internal(reason or "INTERNAL", "The mesh failed to tell of this job.", job_id=job_id)
+        raise Internal(reason or "INTERNAL", f"The mesh failed to tell of this {kind}.", **named)
 
 
 async def _poll(job_id: str, since: int, get_job: GetJob) -> AsyncIterator[JobEvent]:

@@ -83,7 +83,7 @@ async def process(client: KinemeshClient, request: Request) -> Outcome:
             job = await client.create_job(request.pipeline, asset.asset_id, request.parameters)
             job, stages = await follow_or_cancel(client, job, progress)
             seconds = time.monotonic() - started
-            files = await _fetch(client, job, request.place, progress) if job.state == "SUCCEEDED" else {}
+            files = await fetch(client, job, request.place, progress) if job.state == "SUCCEEDED" else {}
         finally:
             if job is not None and not request.keep:
                 await clear(client.delete_job(job.job_id), f"the job {job.job_id}")
@@ -92,7 +92,8 @@ async def process(client: KinemeshClient, request: Request) -> Outcome:
     return Outcome(job, files, seconds, stages)
 
 
-async def _fetch(client: KinemeshClient, job: Job, place: Place, progress: Progress) -> dict[str, Path]:
+async def fetch(client: KinemeshClient, job: Job, place: Place, progress: Progress) -> dict[str, Path]:
+    """Download a job's outputs to where they go."""
     wanted = [
         (output, target)
         for output in sorted(job.outputs, key=lambda output: output.name)

@@ -47,8 +47,12 @@ class StageBars:
 
 async def follow(client: KinemeshClient, job: Job, progress: Progress) -> tuple[Job, dict[str, float]]:
     """Show a job until it is over; returns it and the seconds that each stage took."""
-    pipelines = (await client.list_pipelines()).items
-    times = StageTimes(next((pipeline.stages for pipeline in pipelines if pipeline.name == job.pipeline), ()))
+    # A job tells only of the stages that it has; a pipeline's may be more.
+    stages = tuple(row.stage for row in job.stages)
+    if not stages:
+        pipelines = (await client.list_pipelines()).items
+        stages = next((tuple(pipeline.stages) for pipeline in pipelines if pipeline.name == job.pipeline), ())
+    times = StageTimes(stages)
     bars = StageBars(progress, times)
     async for event in client.watch(job.job_id):
         bars.show(event)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from kinemesh_client.cli import run_instructor, run_pitstop, run_pose
+from kinemesh_client.cli import run_instructor, run_multi_camera, run_pitstop, run_pose
 
 app = typer.Typer(help="Run a pipeline on a video and fetch its results.", no_args_is_help=True)
 app.command("pose")(run_pose.pose)
 app.command("pitstop")(run_pitstop.pitstop)
 app.command("instructor")(run_instructor.instructor)
+app.command("multi_camera")(run_multi_camera.multi_camera)
