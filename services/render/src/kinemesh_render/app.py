@@ -16,6 +16,7 @@ from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage import ObjectStore
 from kinemesh.telemetry.tracing import trace_headers
 from kinemesh_render.faces import FaceFinder
+from kinemesh_render.mosaic import Mosaics
 from kinemesh_render.rehearsal import rehearse
 from kinemesh_render.rpc import RenderServicer
 from kinemesh_render.settings import RenderSettings
@@ -35,10 +36,12 @@ async def app(settings: RenderSettings) -> AsyncIterator[Service]:
     ):
         faces = FaceFinder(triton, settings.face_model)
         worker = Worker(store, faces, settings.encoder, settings.work)
+        mosaics = Mosaics(store, settings.encoder, settings.work)
 
         async def take_tasks(stop: asyncio.Event) -> None:
             handlers = [
                 ("render", worker.render, settings.work.render_slots),
+                ("mosaic", mosaics.mosaic, settings.work.mosaic_slots),
                 ("finalize", worker.finalize, settings.work.finalize_slots),
             ]
             await work(bus, handlers, stop, drain_s=settings.drain_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from kinemesh.errors import Unimplemented
 from kinemesh.job.v1 import parameters_pb2
@@ -26,11 +27,15 @@ def to_style(style: parameters_pb2.OverlayStyle) -> Style:
     )
 
 
+MOSAIC: Final = "mosaic.mp4"
+
+
 class Shown(Enum):
     """What is drawn on a job's video."""
 
     POSES = "poses"
     TRACKS = "tracks"
+    PEOPLE = "people"
     NOTHING = "nothing"
 
 
@@ -38,7 +43,7 @@ class Shown(Enum):
 class Order:
     """What a job's video shall be.
 
-    :ivar video: its name among the job's outputs.
+    :ivar video: its name among the job's outputs; of people, each camera's has its own, see :func:`video_of`.
     """
 
     shown: Shown
@@ -50,6 +55,17 @@ class Order:
     def drawn(self) -> bool:
         """Whether anything is drawn, so that the video is another than the original."""
         return self.shown is not Shown.NOTHING
+
+    @property
+    def sheet(self) -> bool:
+        """Whether a contact sheet is made."""
+        return self.shown in (Shown.POSES, Shown.TRACKS)
+
+
+def video_of(camera: str) -> str:
+    """The name of a camera's video among a job's outputs."""
+    name = f"{camera}.mp4"
+    return name if name != MOSAIC else f"{camera}.camera.mp4"
 
 
 def order_of(task: task_pb2.Task) -> Order:
@@ -66,6 +82,8 @@ def order_of(task: task_pb2.Task) -> Order:
         return Order(Shown.TRACKS, "annotated.mp4", to_style(task.parameters.pitstop.style))
     if pipeline == "instructor":
         return Order(Shown.NOTHING, "video.mp4")
+    if pipeline == "multi_camera":
+        return Order(Shown.PEOPLE, "", to_style(task.parameters.multi_camera.style))
     raise Unimplemented(
         "PIPELINE_NOT_RENDERED", "Videos of this pipeline cannot be drawn yet.", pipeline=pipeline or ""
     )

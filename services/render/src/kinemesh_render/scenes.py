@@ -15,11 +15,14 @@ from kinemesh.pipelining import in_thread
 from kinemesh.results import poses, tracks, tracks_parquet
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
+from kinemesh_render.domain.film import Film
 from kinemesh_render.domain.poses import PoseTable, scene_of_poses
 from kinemesh_render.domain.scene import Scene
 from kinemesh_render.domain.style import Style
 from kinemesh_render.domain.tracks import Zone, scene_of_tracks, table_of
 from kinemesh_render.messages import Order, Shown
+from kinemesh_render.people import people_in
+from kinemesh_render.recorded import recording_of
 
 REPORT: Final = "report.json"
 
@@ -27,8 +30,10 @@ SceneOf = Callable[[int], Scene]
 """What there is to draw on a frame, by its index."""
 
 
-async def scenes(store: ObjectStore, task: task_pb2.Task, index: FrameIndex, order: Order) -> SceneOf:
+async def scenes(store: ObjectStore, task: task_pb2.Task, index: FrameIndex, film: Film, order: Order) -> SceneOf:
     """The scenes of the frames of a task's segment. Trails reach back over its border."""
+    if order.shown is Shown.PEOPLE:
+        return await _of_people(store, task, index, film, order.style)
     return await _READERS[order.shown](store, task, index, order.style)
 
 
@@ -55,6 +60,15 @@ async def _of_tracks(store: ObjectStore, task: task_pb2.Task, index: FrameIndex,
     labels, zones = _reported(await store.get_bytes(keys.output(task.job_id, REPORT)))
     table, times, size = table_of(rows), index.times, (index.width, index.height)
     return lambda frame: scene_of_tracks(table, labels, zones, frame, float(times[frame]), size, style.trail_sec)
+
+
+async def _of_people(store: ObjectStore, task: task_pb2.Task, index: FrameIndex, film: Film, style: Style) -> SceneOf:
+    segment = task.segment
+    recording = recording_of(task, segment.camera, index)
+    size = (film.width, film.height)
+    return await people_in(
+        store, task, recording, size, film.shown[2:], range(segment.start_frame, segment.stop_frame), style
+    )
 
 
 async def _of_nothing(store: ObjectStore, task: task_pb2.Task, index: FrameIndex, style: Style) -> SceneOf:

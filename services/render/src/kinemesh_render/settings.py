@@ -31,6 +31,10 @@ class WorkSettings(Group):
     render_slots: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 2), ge=1, le=64, description="segments at once"
     )
+    mosaic_slots: int = Field(
+        default_factory=lambda: max(1, (os.cpu_count() or 2) // 2), ge=1, le=64, description="windows at once"
+    )
+    mosaic_rate: float = Field(default=15.0, ge=1, le=60, description="most frames per second of the mosaic")
     finalize_slots: int = Field(default=1, ge=1, le=16, description="videos joined at once")
     decoder_threads: int = Field(default=1, ge=1, le=16)
     scratch_dir: Path | None = Field(default=None, description="for temporary files; the system's place if unset")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -19,25 +19,27 @@ from kinemesh.errors import Internal
 from kinemesh.job.v1 import job_pb2
 from kinemesh.media import Frame, FrameIndex, H264Writer, concatenate, decode, plays_in_browsers, remux
 from kinemesh.media.picture import encode_picture
-from kinemesh.nv12 import ColorMatrix, Image, even_size
+from kinemesh.nv12 import Image, even_size
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
-from kinemesh_render.domain.canvas import on_nv12
+from kinemesh_render.domain.canvas import on_nv12, within
 from kinemesh_render.domain.drawing import beside, draw_scene
 from kinemesh_render.domain.faces import CARRIED_FRAMES, DETECTED_EVERY, Boxes, Carrier, heads, hide
+from kinemesh_render.domain.film import Film, film_of, framed
 from kinemesh_render.domain.poses import PoseTable, scene_of_poses
 from kinemesh_render.domain.scene import Scene
 from kinemesh_render.domain.sheet import cell_of, chosen_frames, compose
 from kinemesh_render.domain.style import Style
 from kinemesh_render.faces import FaceFinder
-from kinemesh_render.messages import Order, order_of
+from kinemesh_render.joining import PART_SUFFIX, followed, join_site
+from kinemesh_render.messages import Order, Shown, order_of
+from kinemesh_render.recorded import film_of_recording
 from kinemesh_render.scenes import SceneOf, poses_since, scenes
 from kinemesh_render.settings import EncoderSettings, WorkSettings
 from kinemesh_render.sources import Parts, Reading
 
 SHEET = "contact_sheet.jpg"
-PART_SUFFIX = "nut"
 _CELLS = "cells"
 
 _SHEET_QUALITY = 88
@@ -67,19 +69,30 @@ class Worker:
         async with self._original(task, segment.camera) as (index, source):
             if await _is_copied(order, source, index):
                 return task_pb2.TaskDone(frames=count)
-            scene_of = await scenes(self._store, task, index, order)
-            frames = decode(source, index, first, segment.stop_frame, layout="nv12", threads=self._work.decoder_threads)
+            film = film_of(index)
+            if order.shown is Shown.PEOPLE:
+                film = await film_of_recording(self._store, task, segment.camera)
+            scene_of = await scenes(self._store, task, index, film, order)
+            frames = decode(
+                source,
+                replace(index, color_matrix=film.color_matrix),
+                first,
+                segment.stop_frame,
+                size=film.shown[2:] if film.letterboxed else None,
+                layout="nv12",
+                threads=self._work.decoder_threads,
+            )
             images = batches(cast(Generator[Frame, None, None], frames), batch_size(index.width, index.height))
             if order.blur_faces:
                 # Everyone whom the stage found, also those whom the job does not follow, has a face.
                 seen = await poses_since(self._store, task, "pose", first)
                 images = self._blurred(ahead(images), seen, index, segment.start_frame)
             chosen = range(segment.start_frame, segment.stop_frame)
-            cells = {frame: _NO_CELL for frame in chosen_frames(index.frame_count) if frame in chosen and order.drawn}
-            drawn = _annotated(ahead(images), scene_of, index.color_matrix, order.style, cells)
+            cells = {frame: _NO_CELL for frame in chosen_frames(index.frame_count) if frame in chosen and order.sheet}
+            drawn = _annotated(ahead(images), scene_of, film, order.style, cells)
             with self._scratch() as folder:
                 part = Path(folder) / "part"
-                async with aclosing(self._write(part, ahead(drawn), index, order.style)) as writing:
+                async with aclosing(self._write(part, ahead(drawn), film, order.style)) as writing:
                     async for done in writing:
                         await context.report(done / count)
                 if cells:
@@ -95,6 +108,9 @@ class Worker:
         A video that is playable already is copied itself.
         """
         order, camera = order_of(task), task.inputs[0].camera
+        if order.shown is Shown.PEOPLE:
+            with self._scratch() as folder:
+                return await join_site(self._store, task, self._work.mosaic_rate, Path(folder), context)
         segments = segments_of(task, camera)
         async with self._original(task, camera) as (index, source):
             with (
@@ -104,13 +120,13 @@ class Worker:
                 video = Path(folder) / order.video
                 if await _is_copied(order, source, index):
                     size = (index.width, index.height)
-                    frames = await _followed(in_thread(remux, source, index, video), [source], context)
+                    frames = await followed(in_thread(remux, source, index, video), [source], context)
                 else:
                     size = _shown_size(index, order.style)
-                    frames = await _followed(in_thread(_join, parts, video, source, index), [parts, source], context)
+                    frames = await followed(in_thread(_join, parts, video, source, index), [parts, source], context)
                 if frames != index.frame_count:
                     raise Internal("FRAMES_MISSING", f"{frames} of {index.frame_count} frames were joined.")
-                sheet = await self._sheet(task, segments, index) if order.drawn else b""
+                sheet = await self._sheet(task, segments, index) if order.sheet else b""
                 await settled(self._store.put_file(video, keys.output(task.job_id, order.video), "video/mp4"))
                 outputs = [
                     job_pb2.JobOutput(name=order.video, content_type="video/mp4", size_bytes=video.stat().st_size)
@@ -164,19 +180,18 @@ class Worker:
                     yield kept
 
     async def _write(
-        self, part: Path, source: AsyncGenerator[list[Frame], None], index: FrameIndex, style: Style
+        self, part: Path, source: AsyncGenerator[list[Frame], None], film: Film, style: Style
     ) -> AsyncGenerator[int, None]:
         """Encode the frames and yield how many are written."""
         encoder = self._encoder
-        width, height = _shown_size(index, style)
         writer = H264Writer(
             part,
-            width=width,
-            height=height,
+            width=film.width * (2 if style.side_by_side else 1),
+            height=film.height,
             layout="nv12",
-            color_matrix=index.color_matrix,
-            time_base=index.time_base,
-            frame_rate=index.frame_rate,
+            color_matrix=film.color_matrix,
+            time_base=film.time_base,
+            frame_rate=film.frame_rate,
             preset=encoder.preset,
             crf=encoder.crf,
             gop=encoder.gop,
@@ -197,48 +212,31 @@ async def _is_copied(order: Order, source: Reading, index: FrameIndex) -> bool:
     return not order.drawn and await in_thread(plays_in_browsers, source, index)
 
 
-async def _followed(work: Coroutine[Any, Any, int], read: Sequence[Parts | Reading], context: TaskContext) -> int:
-    """The number of frames that a thread has written; how far it is shows in the first of what it reads.
-
-    It is stopped by taking all of that from it.
-    """
-    writing = asyncio.ensure_future(work)
-    try:
-        written: set[asyncio.Future[int]] = set()
-        while not written:
-            written, _ = await asyncio.wait([writing], timeout=0.5)
-            await context.report(0.8 * read[0].fraction)
-        return writing.result()
-    finally:
-        for each in read:
-            each.stop()
-        writing.cancel()
-        await asyncio.wait([writing])
-
-
 async def _annotated(
     source: AsyncGenerator[list[Frame], None],
     scene_of: SceneOf,
-    matrix: ColorMatrix,
+    film: Film,
     style: Style,
     cells: dict[int, Image],
 ) -> AsyncGenerator[list[Frame], None]:
     def annotated(batch: list[Frame]) -> list[Frame]:
-        return [_annotate(frame, scene_of(frame.index), matrix, style, cells) for frame in batch]
+        return [_annotate(frame, scene_of(frame.index), film, style, cells) for frame in batch]
 
     async with aclosing(source):
         async for batch in source:
             yield await in_thread(annotated, batch)
 
 
-def _annotate(frame: Frame, scene: Scene, matrix: ColorMatrix, style: Style, cells: dict[int, Image]) -> Frame:
+def _annotate(frame: Frame, scene: Scene, film: Film, style: Style, cells: dict[int, Image]) -> Frame:
     """Draw a frame; where ``cells`` asks for it, put it there at the size of the contact sheet."""
-    width = frame.image.shape[1]
-    image: Image = beside(frame.image, frame.image) if style.side_by_side else frame.image
-    draw_scene(on_nv12(image[:, -width:], matrix), scene, style)
+    image: Image = framed(frame.image, film) if film.letterboxed else frame.image
+    width = image.shape[1]
+    image = beside(image, image) if style.side_by_side else image
+    canvas = on_nv12(image[:, -width:], film.color_matrix)
+    draw_scene(within(canvas, film.shown) if film.letterboxed else canvas, scene, style)
     if frame.index in cells:
-        cells[frame.index] = cell_of(on_nv12(image, matrix))
-    return Frame(frame.index, frame.pts, image)
+        cells[frame.index] = cell_of(on_nv12(image, film.color_matrix))
+    return Frame(frame.index, int(film.stamps[frame.index]), image)
 
 
 def _hide_faces(

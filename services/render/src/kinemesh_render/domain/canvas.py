@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -87,6 +87,17 @@ def on_nv12(image: Image, matrix: ColorMatrix) -> Canvas:
     """A canvas over an NV12 picture."""
     y, uv = luma(image), chroma(image)
     return Canvas(y.shape[1], y.shape[0], (Layer(y, *_NV12[0]), Layer(uv, *_NV12[1])), matrix)
+
+
+def within(canvas: Canvas, part: Rectangle) -> Canvas:
+    """A canvas over a part of the picture; its place and size are even."""
+    x, y, columns, rows = part
+    layers = [
+        replace(layer, pixels=layer.pixels[y // step : (y + rows) // step, x // step : (x + columns) // step])
+        for layer in canvas.layers
+        for step in (layer.step,)
+    ]
+    return Canvas(columns, rows, tuple(layers), canvas.matrix)
 
 
 def scaled(canvas: Canvas, part: Rectangle, width: int, height: int) -> Image:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh.nv12 import ColorMatrix, Image
-from kinemesh_render.domain.canvas import Canvas, Stamp, dot, fixed, on_rgb, paste, stamp_of, strokes, tint
-from kinemesh_render.domain.scene import LEAST_VISIBILITY, Area, Body, Scene, Thing, Trail
+from kinemesh.nv12 import Image
+from kinemesh_render.domain.canvas import Canvas, dot, fixed, paste, strokes, tint
+from kinemesh_render.domain.captions import OUTLINE, WHITE, caption, caption_lines, plates
+from kinemesh_render.domain.scene import LEAST_VISIBILITY, Area, Body, Scene, Spot, Thing, Trail
 from kinemesh_render.domain.skeleton import (
     BONES,
     HEAD,
@@ -30,12 +29,8 @@ from kinemesh_render.domain.skeleton import (
 )
 from kinemesh_render.domain.style import REFERENCE_LINES, Color, Style, ink_on, mix
 
-_WHITE: Final[Color] = (255, 255, 255)
-_OUTLINE: Final[Color] = (24, 26, 32)
 _SURE: Final = 0.6
 _LIGHTEN_LEFT: Final = 0.55
-_LABEL_LINES: Final = 20
-_LEAST_LINES: Final = 11
 _CAPTION_SHARES: Final = ((0.2, 1.0), (0.14, 0.8), (0.0, 0.65))
 """Small things are often many. In few steps, so that a caption does not tremble with its box: the side of a square as
 large as the box, in heights of the picture, and the size of the caption."""
@@ -47,6 +42,7 @@ _TINT: Final = 0.16
 _TINT_OCCUPIED: Final = 0.28
 _DASH: Final = 9  # length of a dash and its gap, in thicknesses of the line
 _DASH_SHARE: Final = 0.55
+_SPOT: Final = 2.0  # radius of a place on a map, in thicknesses of the line
 _BEYOND: Final = 64  # of a box that reaches further outside the picture nothing more is drawn
 
 
@@ -89,6 +85,8 @@ def draw_scene(canvas: Canvas, scene: Scene, style: Style) -> None:
     things = sorted(scene.things, key=lambda thing: (float(thing.box[3]), thing.identity))
     for thing in things:
         _draw_thing(canvas, thing, style, pen)
+    for spot in scene.spots:
+        _draw_spot(canvas, spot, pen)
     if style.labels:
         for thing in things:
             _label_thing(canvas, thing, style)
@@ -96,6 +94,8 @@ def draw_scene(canvas: Canvas, scene: Scene, style: Style) -> None:
             _label_area(canvas, area)
         for body in scene.bodies:
             _label_body(canvas, body, style)
+        for spot in scene.spots:
+            _label_spot(canvas, spot, pen)
 
 
 def beside(original: Image, annotated: Image) -> Image:
@@ -106,7 +106,7 @@ def beside(original: Image, annotated: Image) -> Image:
 def _side_color(color: Color, side: Side) -> Color:
     """The left side is a lighter tint of the person's colour; the spine's crossings lie between."""
     share = {Side.LEFT: _LIGHTEN_LEFT, Side.MIDDLE: _LIGHTEN_LEFT / 2, Side.RIGHT: 0.0}[side]
-    return mix(color, _WHITE, share)
+    return mix(color, WHITE, share)
 
 
 def _draw_body(canvas: Canvas, body: Body, style: Style, pen: Pen) -> None:
@@ -125,7 +125,7 @@ def _draw_body(canvas: Canvas, body: Body, style: Style, pen: Pen) -> None:
         fillings.setdefault((_side_color(color, bone.side), _whole(width)), []).append(ends)
     # All outlines first: where bones meet, the outline of one must not cut the other.
     for thickness, bones in outlines.items():
-        strokes(canvas, points[bones], _OUTLINE, thickness)
+        strokes(canvas, points[bones], OUTLINE, thickness)
     for (shade, thickness), bones in fillings.items():
         strokes(canvas, points[bones], shade, thickness)
     if pen.joint < 1:
@@ -134,8 +134,8 @@ def _draw_body(canvas: Canvas, body: Body, style: Style, pen: Pen) -> None:
         if strength[landmark] < LEAST_VISIBILITY:
             continue
         radius = pen.joint if strength[landmark] >= _SURE else pen.joint * 0.6
-        dot(canvas, points[landmark], radius + pen.outline, _OUTLINE)
-        dot(canvas, points[landmark], radius, _WHITE)
+        dot(canvas, points[landmark], radius + pen.outline, OUTLINE)
+        dot(canvas, points[landmark], radius, WHITE)
         dot(canvas, points[landmark], radius * 0.6, _side_color(color, side))
 
 
@@ -144,14 +144,14 @@ def _draw_trail(canvas: Canvas, trail: Trail, style: Style, pen: Pen) -> None:
     points, age = _thinned(trail)
     if len(points) < 2:
         return
-    color = style.color(trail.identity)
+    color = trail.color or style.color(trail.identity)
     path = fixed(points)
     thick = [_whole(pen.line * 0.9 * (1 - a) ** 0.8) for a in age[1:].tolist()]
     start = 0
     for stop in range(1, len(thick) + 1):
         if stop < len(thick) and thick[stop] == thick[start]:
             continue
-        shade = mix(color, _OUTLINE, 0.55 * float(age[start]))
+        shade = mix(color, OUTLINE, 0.55 * float(age[start]))
         strokes(canvas, path[None, start : stop + 1], shade, thick[start])
         start = stop
 
@@ -174,16 +174,24 @@ def _thinned(trail: Trail) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _draw_thing(canvas: Canvas, thing: Thing, style: Style, pen: Pen) -> None:
+    color = thing.color or style.color(thing.identity)
     size = np.array((canvas.width, canvas.height), np.float32)
     low, high = np.fmin(np.fmax(thing.box.reshape(2, 2), -_BEYOND), size + _BEYOND)
     corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])], np.float32)
     thickness = _whole(pen.line * (0.5 if thing.guessed else 0.75))
     if thing.guessed:
         lines, closed = fixed(_dashes(corners, _DASH * max(thickness, 2))), False
+    elif thing.feet_hidden:
+        lines, closed = fixed(corners[[3, 0, 1, 2]])[None], False  # open below
     else:
         lines, closed = fixed(corners)[None], True
-    strokes(canvas, lines, _OUTLINE, _whole(thickness + 2 * pen.outline), closed=closed)
-    strokes(canvas, lines, style.color(thing.identity), thickness, closed=closed)
+    outline = _whole(thickness + 2 * pen.outline)
+    strokes(canvas, lines, OUTLINE, outline, closed=closed)
+    strokes(canvas, lines, color, thickness, closed=closed)
+    if thing.feet_hidden:
+        mark = fixed(_chevrons(corners[2], corners[3], canvas.height - outline, 3 * thickness))
+        strokes(canvas, mark, OUTLINE, outline)
+        strokes(canvas, mark, color, thickness)
 
 
 def _dashes(corners: NDArray[np.float32], period: float) -> NDArray[np.float32]:
@@ -197,13 +205,21 @@ def _dashes(corners: NDArray[np.float32], period: float) -> NDArray[np.float32]:
     return np.concatenate(dashes).astype(np.float32)
 
 
+def _chevrons(right: NDArray[np.float32], left: NDArray[np.float32], lowest: float, size: float) -> NDArray[np.float32]:
+    """Two marks, one above the other, that point downwards from the middle of a lower edge: float32 [2, 3, 2]."""
+    size = min(size, float(right[0] - left[0]) / 4)
+    x, y = float(left[0] + right[0]) / 2, min(float(left[1]), lowest - size)
+    one = np.array([(x - size, y - size), (x, y), (x + size, y - size)], np.float32)
+    return np.stack([one, one + np.array((0, size), np.float32)])
+
+
 def _label_thing(canvas: Canvas, thing: Thing, style: Style) -> None:
     if thing.caption:
         x1, y1, x2, y2 = thing.box.tolist()
         side = math.sqrt(max(0.0, (x2 - x1) * (y2 - y1))) / canvas.height
         share = next((share for least, share in _CAPTION_SHARES if side >= least), 1.0)
-        lines = _caption_lines(canvas, share)
-        _plates(canvas, x1, y1, thing.caption, thing.detail, style.color(thing.identity), lines)
+        lines = caption_lines(canvas, share)
+        plates(canvas, x1, y1, thing.caption, thing.detail, thing.color or style.color(thing.identity), lines)
 
 
 def _draw_area(canvas: Canvas, area: Area, pen: Pen) -> None:
@@ -213,7 +229,7 @@ def _draw_area(canvas: Canvas, area: Area, pen: Pen) -> None:
     corners = fixed(area.corners)
     color = _area_color(area)
     tint(canvas, corners, color, _TINT_OCCUPIED if area.occupied else _TINT)
-    strokes(canvas, corners[None], _OUTLINE, _whole(thickness + 2 * pen.outline), closed=True)
+    strokes(canvas, corners[None], OUTLINE, _whole(thickness + 2 * pen.outline), closed=True)
     strokes(canvas, corners[None], color, thickness, closed=True)
 
 
@@ -221,11 +237,13 @@ def _label_area(canvas: Canvas, area: Area) -> None:
     """At the lower left corner, where what stands in the area hides it least."""
     if area.name and len(area.corners) >= 3:
         x, y = area.corners[np.argmin(area.corners[:, 0] - area.corners[:, 1])].tolist()
-        _plates(canvas, x, y, area.name, area.detail, _area_color(area), _caption_lines(canvas))
+        plates(canvas, x, y, area.name, area.detail, _area_color(area), caption_lines(canvas))
 
 
 def _area_color(area: Area) -> Color:
-    return _OCCUPIED if area.occupied else _WHITE
+    if area.color is not None:
+        return area.color
+    return _OCCUPIED if area.occupied else WHITE
 
 
 def _label_body(canvas: Canvas, body: Body, style: Style) -> None:
@@ -233,9 +251,23 @@ def _label_body(canvas: Canvas, body: Body, style: Style) -> None:
         return
     head = body.points[list(HEAD)]
     color = style.color(body.identity)
-    label = _caption(str(body.identity), color, ink_on(color), _caption_lines(canvas), canvas.matrix)
+    label = caption(str(body.identity), color, ink_on(color), caption_lines(canvas), canvas.matrix)
     gap = max(0.22 * _torso(body), 4.0)  # from the eyes to above the hair
     paste(canvas, label, float(head[:, 0].mean()) - label.width / 2, float(head[:, 1].min()) - gap - label.height)
+
+
+def _draw_spot(canvas: Canvas, spot: Spot, pen: Pen) -> None:
+    centre, radius = fixed(spot.point), _SPOT * pen.line
+    dot(canvas, centre, radius + pen.outline, OUTLINE)
+    dot(canvas, centre, radius, spot.color)
+    if spot.guessed:
+        dot(canvas, centre, radius * 0.55, OUTLINE)
+
+
+def _label_spot(canvas: Canvas, spot: Spot, pen: Pen) -> None:
+    x, y = spot.point.tolist()
+    away = _SPOT * pen.line
+    plates(canvas, x + away, y - away, spot.caption, "", spot.color, caption_lines(canvas))
 
 
 def _torso(body: Body) -> float:
@@ -248,51 +280,3 @@ def _torso(body: Body) -> float:
 
 def _whole(thickness: float) -> int:
     return max(1, round(thickness))
-
-
-def _caption_lines(canvas: Canvas, share: float = 1.0) -> int:
-    return max(_LEAST_LINES, round(_LABEL_LINES * share * canvas.height / REFERENCE_LINES))
-
-
-def _plates(canvas: Canvas, x: float, y: float, text: str, detail: str, color: Color, lines: int) -> None:
-    """A caption whose lower left corner is at a position, and what changes beside it on a plate of its own."""
-    plates = [_caption(text, color, ink_on(color), lines, canvas.matrix, "left" if detail else "both")]
-    if detail:
-        plates.append(_caption(detail, _OUTLINE, mix(color, _WHITE, 0.35), lines, canvas.matrix, "right"))
-    room = canvas.width - sum(plate.width for plate in plates)
-    if detail and room < 0:
-        return _plates(canvas, x, y, text, "", color, lines)
-    x = min(max(x, 0.0), float(room))
-    for plate in plates:
-        paste(canvas, plate, x, y - plate.height)
-        x += plate.width
-
-
-@lru_cache(maxsize=1024)
-def _caption(
-    text: str, color: Color, ink: Color, size: int, matrix: ColorMatrix | None, rounded: str = "both"
-) -> Stamp:
-    """A plate with text, whose left, right or both ends are round."""
-    font = cv2.FontFace("sans")
-    box = cv2.getTextSize((4096, 256), text, (0, 0), font, size, 600)
-    height = _even(size * 1.35)
-    width = max(_even(int(box[2]) + size * 0.9), height)
-    plate = np.empty((height, width, 3), np.uint8)
-    plate[:] = color
-    left = (width - int(box[2])) // 2 - int(box[0])
-    baseline = (height + round(size * 0.72)) // 2
-    cv2.putText(plate, text, (left, baseline), ink, font, size, 600)
-    cover = np.zeros((height, width), np.uint8)
-    middle = (height - 1) / 2
-    first, last = middle, width - 1 - middle
-    ends = fixed(np.array([(first, middle), (last, middle)], np.float32))
-    strokes(on_rgb(cover), ends[None], _WHITE, height - 1)
-    if rounded == "left":
-        cover[:, width // 2 :] = 255
-    elif rounded == "right":
-        cover[:, : width // 2] = 255
-    return stamp_of(matrix, plate, cover)
-
-
-def _even(length: float) -> int:
-    return 2 * round(length / 2)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kinemesh_render.domain.style import Color
+
 LEAST_VISIBILITY = 0.3
 """Below this a landmark is a guess, and not drawn."""
 
@@ -36,11 +38,13 @@ class Trail:
     :ivar identity: whose colour it has.
     :ivar points: float32 [P, 2] in pixels, oldest first.
     :ivar age: float32 [P], 0 now to 1 where the trail ends.
+    :ivar color: its own; that of its identity if None.
     """
 
     identity: int
     points: NDArray[np.float32]
     age: NDArray[np.float32]
+    color: Color | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +56,8 @@ class Thing:
     :ivar caption: what it is.
     :ivar detail: what is known of it now, beside the caption.
     :ivar guessed: nobody saw it here; it is drawn dashed.
+    :ivar color: its own; that of its identity if None.
+    :ivar feet_hidden: where it stands was not seen; its box is open below.
     """
 
     identity: int
@@ -59,6 +65,8 @@ class Thing:
     caption: str
     detail: str = ""
     guessed: bool = False
+    color: Color | None = None
+    feet_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,13 +75,29 @@ class Area:
 
     :ivar corners: float32 [P, 2] in pixels.
     :ivar detail: what is known of it now, beside the name.
-    :ivar occupied: somebody is in it; it is drawn in another colour.
+    :ivar occupied: somebody is in it; it is drawn in another colour, or denser if it has its own.
+    :ivar color: its own, if any.
     """
 
     name: str
     corners: NDArray[np.float32]
     detail: str = ""
     occupied: bool = False
+    color: Color | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spot:
+    """Where somebody is on a map.
+
+    :ivar point: float32 [2] in pixels.
+    :ivar guessed: nobody saw it; it is drawn hollow.
+    """
+
+    point: NDArray[np.float32]
+    color: Color
+    caption: str
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +108,4 @@ class Scene:
     trails: Sequence[Trail] = ()
     things: Sequence[Thing] = ()
     areas: Sequence[Area] = ()
+    spots: Sequence[Spot] = ()

@@ -1,0 +1,115 @@
+"""Parts joined in a thread that can be stopped, and the videos of a site."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+from kinemesh.bus.inputs import result_key, segments_of
+from kinemesh.bus.tasks import TaskContext
+from kinemesh.errors import Internal
+from kinemesh.job.v1 import job_pb2
+from kinemesh.media import concatenate
+from kinemesh.pipelining import in_thread, settled
+from kinemesh.recordings import camera_of
+from kinemesh.storage import ObjectStore, keys
+from kinemesh.task.v1 import task_pb2
+from kinemesh_render.domain.film import FINE, film_of_camera
+from kinemesh_render.messages import MOSAIC, video_of
+from kinemesh_render.recorded import clock_of, recordings_of
+from kinemesh_render.sources import Parts, Reading
+
+PART_SUFFIX: Final = "nut"
+ALL: Final = "all"
+_MP4: Final = "video/mp4"
+
+
+async def followed(
+    work: Coroutine[Any, Any, int],
+    read: Sequence[Parts | Reading],
+    context: TaskContext,
+    begin: float = 0.0,
+    share: float = 0.8,
+) -> int:
+    """The number of frames that a thread has written; how far it is shows in the first of what it reads.
+
+    It is stopped by taking all of that from it.
+    """
+    writing = asyncio.ensure_future(work)
+    try:
+        written: set[asyncio.Future[int]] = set()
+        while not written:
+            written, _ = await asyncio.wait([writing], timeout=0.5)
+            await context.report(begin + share * read[0].fraction)
+        return writing.result()
+    finally:
+        for each in read:
+            each.stop()
+        writing.cancel()
+        await asyncio.wait([writing])
+
+
+def mosaic_key(task: task_pb2.Task, window: int) -> str:
+    """Where the part of the mosaic for a window lies."""
+    return keys.stage_result(task.job_id, "mosaic", ALL, window, PART_SUFFIX)
+
+
+async def join_site(
+    store: ObjectStore, task: task_pb2.Task, most_per_sec: float, folder: Path, context: TaskContext
+) -> task_pb2.TaskDone:
+    """Join the parts of every camera to a video of its own, and those of the mosaic, all without sound."""
+    recordings = await recordings_of(store, task)
+    cameras = list(dict.fromkeys(camera_of(recording.name) for recording in recordings))
+    outputs, frames, share = [], 0, 1 / (len(cameras) + 1)
+    for number, camera in enumerate(cameras):
+        own = [recording for recording in recordings if camera_of(recording.name) == camera]
+        parts = [
+            result_key(task, "render", segment, PART_SUFFIX)
+            for recording in own
+            for segment in segments_of(task, recording.name)
+        ]
+        film = film_of_camera([each.index for each in own], [each.start_sec for each in own], len(own) - 1)
+        path = folder / "video"
+        joined = await _join(store, parts, path, film.time_base, film.end, context, number * share, share)
+        if joined != (expected := sum(each.index.frame_count for each in own)):
+            raise Internal("FRAMES_MISSING", f"{joined} of {expected} frames were joined.", camera=camera)
+        outputs.append(await _put(store, task, path, video_of(camera)))
+        frames += joined
+    clock = clock_of(recordings, most_per_sec)
+    windows = [window for window in task.windows if clock.frames_of(window)]
+    parts = [mosaic_key(task, window.index) for window in windows]
+    path = folder / "video"
+    end = clock.stamp(max(clock.frames_of(window).stop for window in windows))
+    joined = await _join(store, parts, path, FINE, end, context, 1 - share, share)
+    if joined != (expected := sum(len(clock.frames_of(window)) for window in windows)):
+        raise Internal("FRAMES_MISSING", f"{joined} of {expected} frames of the mosaic were joined.")
+    outputs.append(await _put(store, task, path, MOSAIC))
+    done = task_pb2.TaskDone(frames=frames, outputs=outputs)
+    done.summary.update({"frame_count": frames, "videos": len(outputs)})
+    return done
+
+
+async def _join(
+    store: ObjectStore,
+    names: list[str],
+    path: Path,
+    time_base: Fraction,
+    end: int,
+    context: TaskContext,
+    begin: float,
+    share: float,
+) -> int:
+    def join() -> int:
+        return concatenate(parts, path, time_base=time_base, end_pts=end)
+
+    with Parts(store, names) as parts:
+        return await followed(in_thread(join), [parts], context, begin, share)
+
+
+async def _put(store: ObjectStore, task: task_pb2.Task, path: Path, name: str) -> job_pb2.JobOutput:
+    key = keys.output(task.job_id, name)
+    await settled(store.put_file(path, key, _MP4))
+    return job_pb2.JobOutput(name=name, content_type=_MP4, size_bytes=(await store.stat(key)).size)

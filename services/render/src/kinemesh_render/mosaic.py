@@ -1,0 +1,279 @@
+"""The stage ``mosaic``: all cameras in step, with the map beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import numpy as np
+
+from kinemesh.bus.tasks import TaskContext
+from kinemesh.media import Frame, H264Writer, decode
+from kinemesh.media.picture import decode_picture
+from kinemesh.nv12 import Image
+from kinemesh.pipelining import ahead, in_thread, settled
+from kinemesh.recordings import camera_of
+from kinemesh.storage import ObjectStore, keys
+from kinemesh.task.v1 import task_pb2
+from kinemesh_render.domain.canvas import Rectangle, on_rgb, within
+from kinemesh_render.domain.captions import caption_lines, plates
+from kinemesh_render.domain.drawing import draw_scene
+from kinemesh_render.domain.film import FINE, fitted
+from kinemesh_render.domain.floor import GROUND, TRAIL_SEC, Plan, background, extent_of, plan_of, scene_of_floor
+from kinemesh_render.domain.grid import Grid, grid_of
+from kinemesh_render.domain.paths import PathTable
+from kinemesh_render.domain.scene import Scene
+from kinemesh_render.domain.site import Site
+from kinemesh_render.domain.style import Color, Style
+from kinemesh_render.domain.tracks import duration
+from kinemesh_render.joining import mosaic_key
+from kinemesh_render.messages import order_of
+from kinemesh_render.people import extent_of_paths, paths_between, people_in
+from kinemesh_render.recorded import MosaicClock, Recording, clock_of, recordings_of
+from kinemesh_render.settings import EncoderSettings, WorkSettings
+from kinemesh_render.site import site_of
+from kinemesh_render.sources import Reading
+
+WIDTH: Final = 1920
+HEIGHT: Final = 1080
+_EMPTY: Final[Color] = (14, 15, 18)
+_TITLE: Final[Color] = (52, 56, 66)
+_MOST_PICTURE_PIXELS: Final = 33_177_600
+
+Shown = Sequence[Image | None]
+"""What each camera shows at a moment, None where it shows nothing."""
+
+
+class Player:
+    """One recording, frame after frame, at the size at which it is shown; held while nothing newer is asked for."""
+
+    def __init__(self, reading: Reading, recording: Recording, frames: range, place: Rectangle, threads: int) -> None:
+        self.reading = reading
+        file = cast(BinaryIO, reading)
+        self._frames = decode(file, recording.index, frames.start, frames.stop, size=place[2:], threads=threads)
+        self._shown: Frame | None = None
+
+    def show(self, number: int) -> Image:
+        """The picture of a frame; not before the last that was asked for."""
+        while self._shown is None or self._shown.index < number:
+            self._shown = next(self._frames)
+        return self._shown.image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A recording's part in a window.
+
+    :ivar cell: which of the grid's cells.
+    :ivar place: of its pictures within the mosaic.
+    :ivar frames: int64 [N], its frame for each of the mosaic's, -1 for none.
+    """
+
+    cell: int
+    place: Rectangle
+    player: Player
+    frames: tuple[int, ...]
+    scene_of: Callable[[int], Scene]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """What does not change within a window."""
+
+    site: Site
+    grid: Grid
+    plan: Plan
+    ground: Image
+    paths: PathTable
+    parts: Sequence[Part]
+    titles: Sequence[str]
+    style: Style
+
+
+class Mosaics:
+    """Turns windows into parts of the mosaic."""
+
+    def __init__(self, store: ObjectStore, encoder: EncoderSettings, work: WorkSettings) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._work = work
+
+    async def mosaic(self, task: task_pb2.Task, context: TaskContext) -> task_pb2.TaskDone:
+        """Draw one window."""
+        recordings = await recordings_of(self._store, task)
+        clock = clock_of(recordings, self._work.mosaic_rate)
+        frames = clock.frames_of(task.window)
+        if not frames:
+            return task_pb2.TaskDone()
+        async with AsyncExitStack() as stack:
+            stage = await self._stage(task, recordings, clock, frames, stack)
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="kinemesh-render-", dir=self._work.scratch_dir)
+            )
+            path = Path(folder) / "part"
+            drawn = _drawn(ahead(_pictures(stage, frames)), stage, clock)
+            async with aclosing(self._write(path, ahead(drawn), clock)) as writing:
+                async for done in writing:
+                    await context.report(done / len(frames))
+            await settled(self._store.put_file(path, mosaic_key(task, task.window.index)))
+        return task_pb2.TaskDone(frames=len(frames))
+
+    async def _stage(
+        self,
+        task: task_pb2.Task,
+        recordings: Sequence[Recording],
+        clock: MosaicClock,
+        frames: range,
+        stack: AsyncExitStack,
+    ) -> Stage:
+        style, site = order_of(task).style, site_of(task.parameters.multi_camera.environment)
+        cameras = list(dict.fromkeys([*site.cameras, *(camera_of(recording.name) for recording in recordings)]))
+        grid = grid_of(len(cameras), WIDTH, HEIGHT)
+        moments = [clock.moment(frame) for frame in frames]
+        half = 0.5 / clock.step_rate
+        chosen = choose(recordings, moments, half)
+        firsts = {camera_of(recording.name): recording.index for recording in reversed(recordings)}
+        parts = []
+        for recording, numbers in zip(recordings, chosen, strict=True):
+            shown = [number for number in numbers if number >= 0]
+            if not shown:
+                continue
+            camera = camera_of(recording.name)
+            cell = cameras.index(camera)
+            place = fitted((recording.index.width, recording.index.height), grid.cells[cell])
+            span = range(shown[0], shown[-1] + 1)
+            first = firsts[camera]
+            file = await in_thread(self._store.open_range, keys.asset_source(recording.asset_id))
+            stack.callback(file.close)
+            player = Player(Reading(cast(BinaryIO, file)), recording, span, place, self._work.decoder_threads)
+            scene_of = await people_in(
+                self._store, task, recording, (first.width, first.height), place[2:], span, style
+            )
+            parts.append(Part(cell, place, player, numbers, scene_of))
+        picture = await self._picture(site)
+        extent = extent_of(site.floor, picture, site.zones, await extent_of_paths(self._store, task))
+        plan = plan_of(extent, *grid.floor[2:], y_up=site.floor.y_up)
+        ground = await in_thread(background, plan, site.floor, picture)
+        since = moments[0] - (style.trail_sec or TRAIL_SEC)
+        paths = await paths_between(self._store, task, since, moments[-1], half * 1.02)
+        titles = [site.cameras.get(camera, camera) for camera in cameras]
+        return Stage(site, grid, plan, ground, paths, parts, titles, style)
+
+    async def _picture(self, site: Site) -> Image | None:
+        if not site.floor.picture:
+            return None
+        data = await self._store.get_bytes(keys.asset_source(site.floor.picture))
+        return await in_thread(decode_picture, data, _MOST_PICTURE_PIXELS)
+
+    async def _write(
+        self, part: Path, source: AsyncGenerator[tuple[int, Image], None], clock: MosaicClock
+    ) -> AsyncGenerator[int, None]:
+        """Encode the pictures and yield how many are written."""
+        encoder = self._encoder
+        writer = H264Writer(
+            part,
+            width=WIDTH,
+            height=HEIGHT,
+            time_base=FINE,
+            frame_rate=Fraction(clock.rate).limit_denominator(1000),
+            preset=encoder.preset,
+            crf=encoder.crf,
+            gop=encoder.gop,
+            threads=encoder.threads,
+        )
+        written = 0
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(lambda *error: in_thread(writer.__exit__, *error))
+            await stack.enter_async_context(aclosing(source))
+            async for frame, image in source:
+                await in_thread(writer.write, image, clock.stamp(frame))
+                written += 1
+                yield written
+
+
+def choose(recordings: Sequence[Recording], moments: Sequence[float], half_step: float) -> list[tuple[int, ...]]:
+    """Each recording's frame at each moment: the nearest at a step, the last before it where frames are rarer; else -1.
+
+    Of a camera's recordings at most one shows something at a moment.
+    """
+    at = np.array(moments) + half_step
+    chosen: list[tuple[int, ...]] = []
+    taken: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]] = {}
+    for recording in reversed(recordings):
+        camera = camera_of(recording.name)
+        free = ~taken.get(camera, np.zeros(len(at), np.bool_))
+        shows = (at > recording.start_sec) & (at - half_step < recording.end_sec) & free
+        numbers = np.searchsorted(recording.moments, at) - 1
+        chosen.append(tuple(np.where(shows, np.maximum(numbers, 0), -1).tolist()))
+        taken[camera] = ~free | shows
+    return chosen[::-1]
+
+
+async def _pictures(stage: Stage, frames: range) -> AsyncGenerator[tuple[int, Shown], None]:
+    """What the cameras show, frame by frame; each recording is decoded in a thread of its own."""
+    readings = [part.player.reading for part in stage.parts]
+    for number, frame in enumerate(frames):
+        showing = [(part, part.frames[number]) for part in stage.parts if part.frames[number] >= 0]
+        decoding = asyncio.gather(*(in_thread(part.player.show, wanted) for part, wanted in showing))
+        try:
+            images = await asyncio.shield(decoding)
+        except asyncio.CancelledError:
+            for reading in readings:
+                reading.stop()
+            await asyncio.wait([decoding])
+            decoding.exception()
+            raise
+        shown: dict[int, Image] = {id(part): image for (part, _), image in zip(showing, images, strict=True)}
+        yield frame, [shown.get(id(part)) for part in stage.parts]
+
+
+async def _drawn(
+    source: AsyncGenerator[tuple[int, Shown], None], stage: Stage, clock: MosaicClock
+) -> AsyncGenerator[tuple[int, Image], None]:
+    number = 0
+    async with aclosing(source):
+        async for frame, shown in source:
+            yield frame, await in_thread(compose, stage, number, shown, clock.moment(frame))
+            number += 1
+
+
+def compose(stage: Stage, number: int, shown: Shown, moment: float) -> Image:
+    """One picture of the mosaic: uint8 [HEIGHT, WIDTH, 3]."""
+    image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    image[:] = GROUND
+    canvas = on_rgb(image)
+    seen = set()
+    for x, y, width, height in stage.grid.cells:
+        image[y : y + height, x : x + width] = _EMPTY
+    for part, picture in zip(stage.parts, shown, strict=True):
+        if picture is None:
+            continue
+        x, y, width, height = part.place
+        image[y : y + height, x : x + width] = picture
+        draw_scene(within(canvas, part.place), part.scene_of(part.frames[number]), stage.style)
+        seen.add(part.cell)
+    for cell, (place, title) in enumerate(zip(stage.grid.cells, stage.titles, strict=True)):
+        here = within(canvas, place)
+        lines = caption_lines(canvas, 0.8)
+        plates(here, 0, 1.35 * lines, title, "" if cell in seen else "no picture", _TITLE, lines)
+    x, y, width, height = stage.grid.floor
+    image[y : y + height, x : x + width] = stage.ground
+    floor = within(canvas, stage.grid.floor)
+    draw_scene(floor, scene_of_floor(stage.plan, stage.paths, stage.site.zones, moment, stage.style), stage.style)
+    lines = caption_lines(canvas)
+    plates(floor, 0.4 * lines, 1.9 * lines, stage.site.name, clock_text(moment, stage.site.clock_start), _TITLE, lines)
+    return image
+
+
+def clock_text(moment: float, clock_start: float | None) -> str:
+    """The time of day in UTC where that is known, else the time on the site's clock."""
+    if clock_start is None:
+        return duration(max(0.0, moment))
+    return datetime.fromtimestamp(clock_start + moment, UTC).strftime("%H:%M:%S")
