@@ -22,6 +22,7 @@ from kinemesh.bus.tasks import Handle, TaskContext, work
 from kinemesh.embedded import Process, Supervisor, free_ports, triton
 from kinemesh.embedded.checks import grpc_serving
 from kinemesh.embedded.service import service_spec
+from kinemesh.environment.v1 import environment_pb2_grpc
 from kinemesh.inference import TritonSettings
 from kinemesh.job.v1 import job_pb2, job_pb2_grpc, parameters_pb2
 from kinemesh.media.synthetic import write_clip
@@ -32,7 +33,19 @@ from kinemesh.settings import NatsSettings
 from kinemesh.task.v1 import task_pb2
 from kinemesh.testing.fixtures import NatsServer, S3Server, triton_python
 
-STAGES = ("detect", "track", "refine", "pose", "stitch", "movement", "render", "finalize")
+STAGES = (
+    "detect",
+    "track",
+    "refine",
+    "associate",
+    "resolve",
+    "mosaic",
+    "pose",
+    "stitch",
+    "movement",
+    "render",
+    "finalize",
+)
 
 
 class Workers:
@@ -62,6 +75,7 @@ class Ingest:
 
     assets: asset_pb2_grpc.AssetServiceAsyncStub
     jobs: job_pb2_grpc.JobServiceAsyncStub
+    environments: environment_pb2_grpc.EnvironmentServiceAsyncStub
     models: model_pb2_grpc.ModelServiceAsyncStub
     sessions: session_pb2_grpc.SessionServiceAsyncStub
     bus: Bus
@@ -181,6 +195,7 @@ async def ingest(
         "KINEMESH_CONDUCTOR__WORKERS": "2",
         "KINEMESH_CONDUCTOR__MIN_SEGMENT_FRAMES": "10",
         "KINEMESH_CONDUCTOR__WINDOW": "3",
+        "KINEMESH_CONDUCTOR__WINDOW_SEC": "2",
         "KINEMESH_RETENTION__LATE_SWEEP_S": "1",
         "KINEMESH_RETENTION__SWEEP_INTERVAL_S": "0.5",
     }
@@ -194,6 +209,7 @@ async def ingest(
         yield Ingest(
             asset_pb2_grpc.AssetServiceStub(channel),
             job_pb2_grpc.JobServiceStub(channel),
+            environment_pb2_grpc.EnvironmentServiceStub(channel),
             model_pb2_grpc.ModelServiceStub(channel),
             session_pb2_grpc.SessionServiceStub(channel),
             bus,

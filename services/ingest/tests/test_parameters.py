@@ -24,6 +24,7 @@ def parameters(**pipeline: Any) -> parameters_pb2.JobParameters:
         {"pitstop": {"model": "m", "threshold": 0.0, "zones": [ZONE], "notes": "two\nlines"}},
         {"pitstop": {"model": "m", "zones": [{**ZONE, "name": str(number)} for number in range(32)]}},
         {"instructor": {}},
+        {"multi_camera": {"environment_id": "e", "threshold": 0.0, "render": True}},
         {"instructor": {"threshold": 1.0, "subject_point": {"time_sec": 3, "point": {"x": 0.5, "y": 1}}}},
     ],
 )
@@ -60,7 +61,10 @@ def test_what_may_be_asked_for(asked: dict[str, Any]) -> None:
         ({"instructor": {"threshold": -0.1}}, "OUT_OF_RANGE", "threshold"),
         ({"instructor": {"with_pose": True}}, "NOT_AVAILABLE_YET", "with_pose"),
         ({"instructor": {"subject_point": {"point": {"x": 2}}}}, "OUT_OF_RANGE", "subject_point.point.x"),
-        ({"multi_camera": {"environment_id": "e"}}, "UNKNOWN_PIPELINE", "pipeline"),
+        ({"multi_camera": {}}, "MISSING_FIELD", "environment_id"),
+        ({"multi_camera": {"environment_id": "e", "threshold": 2}}, "OUT_OF_RANGE", "threshold"),
+        ({"multi_camera": {"environment_id": "e", "style": {"trail_sec": -1}}}, "OUT_OF_RANGE", "style.trail_sec"),
+        ({"route_match": {}}, "UNKNOWN_PIPELINE", "pipeline"),
     ],
 )
 def test_what_may_not_be_asked_for(asked: dict[str, Any], reason: str, field: str) -> None:

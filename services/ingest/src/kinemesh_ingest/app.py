@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from kinemesh.asset.v1.asset_pb2_grpc import add_AssetServiceServicer_to_server
 from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
+from kinemesh.environment.v1.environment_pb2_grpc import add_EnvironmentServiceServicer_to_server
 from kinemesh.inference.client import TritonClient
 from kinemesh.job.v1.job_pb2_grpc import add_JobServiceServicer_to_server
 from kinemesh.model.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
@@ -22,6 +23,7 @@ from kinemesh_ingest.catalogue.sweeps import sweep
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.contents import limits_of
 from kinemesh_ingest.creating import JobMaker
+from kinemesh_ingest.environments import EnvironmentRpc
 from kinemesh_ingest.importing import Imports
 from kinemesh_ingest.models import ModelRpc
 from kinemesh_ingest.program import Program
@@ -44,7 +46,7 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
         triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
         # One task more than workers keeps all of them busy, and a short job waits for no more than these.
         window = settings.conductor.window or settings.conductor.workers + 1
-        conductor = Conductor(engine, window, settings.retention.late_sweep_s)
+        conductor = Conductor(engine, window, settings.retention.late_sweep_s, settings.conductor.window_sec)
         uploads = Uploads(engine, store, settings.upload)
         registry = Registry(engine, triton)
         maker = JobMaker(registry, conductor)
@@ -82,6 +84,11 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                     "kinemesh.session.v1.SessionService",
                     add_SessionServiceServicer_to_server,
                     SessionRpc(engine, store, maker),
+                ),
+                Servicer(
+                    "kinemesh.environment.v1.EnvironmentService",
+                    add_EnvironmentServiceServicer_to_server,
+                    EnvironmentRpc(engine),
                 ),
                 Servicer(
                     "kinemesh.model.v1.ModelService",

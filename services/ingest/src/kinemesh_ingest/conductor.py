@@ -19,14 +19,15 @@ from kinemesh.bus.events import job_event
 from kinemesh.bus.topology import event_subject, task_subject
 from kinemesh.common.v1 import common_pb2
 from kinemesh.event.v1 import event_pb2
-from kinemesh.job.v1 import job_pb2, parameters_pb2
+from kinemesh.job.v1 import parameters_pb2
 from kinemesh.storage import keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_ingest.catalogue import jobs, outbox, sweeps
 from kinemesh_ingest.catalogue.tables import AnyRow
-from kinemesh_ingest.domain.pipelines import PIPELINES, SPLIT
-from kinemesh_ingest.domain.planning import Segment, Task, first_tasks, later_tasks, progress, ready_tasks
-from kinemesh_ingest.messages import from_segment, to_segment
+from kinemesh_ingest.domain.pipelines import SPLIT, Unit, pipeline_of
+from kinemesh_ingest.domain.planning import Task, first_tasks, later_tasks, progress, ready_tasks
+from kinemesh_ingest.domain.timeline import Input, Timeline, timeline, window_count
+from kinemesh_ingest.messages import from_segment, to_input, to_segment, to_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Conductor:
     """Changes jobs.
 
     :ivar window: tasks of one job that may be queued at once.
+    :ivar window_sec: length of the windows that jobs over several cameras are cut into, about.
     :ivar late_sweep_s: when to look again for objects that a worker wrote after its job had ended.
     :ivar published: set when the outbox has something to publish.
     :ivar swept: set when something is to be deleted.
@@ -42,15 +44,20 @@ class Conductor:
     engine: AsyncEngine
     window: int
     late_sweep_s: float
+    window_sec: float = 10.0
     published: asyncio.Event = field(default_factory=asyncio.Event)
     swept: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def start(self, connection: AsyncConnection, job: AnyRow, inputs: Sequence[tuple[str, str]]) -> None:
+    async def start(self, connection: AsyncConnection, job: AnyRow, inputs: Sequence[Input]) -> None:
         """Publish a new job's first tasks; belongs into the transaction that made the job."""
         await _tell_state(connection, job, jobs.QUEUED)
         await _log(connection, job, "INFO", f"Queued: pipeline {job.pipeline}.")
+        if job.pipeline == "multi_camera" and not job.parameters["multi_camera"].get("embedder"):
+            await _log(
+                connection, job, "WARNING", "No embedder is served: people are told apart by where they stand alone."
+            )
         await jobs.add_tasks(
-            connection, job.job_id, first_tasks(PIPELINES[job.pipeline], [camera for camera, _ in inputs])
+            connection, job.job_id, first_tasks(pipeline_of(job.parameters), [given.camera for given in inputs])
         )
         await self._queue_ready(connection, job)
 
@@ -144,6 +151,8 @@ class Conductor:
             await _tell_progress(connection, job)
             job = await jobs.change(connection, job.job_id, state=jobs.SUCCEEDED)
             await _log(connection, job, "INFO", "Succeeded.")
+            for stage in pipeline_of(job.parameters).forgets:
+                await sweeps.order(connection, keys.stage_prefix(job.job_id, stage), delays_s=(0.0, self.late_sweep_s))
             await _tell_state(connection, job, jobs.SUCCEEDED)
             return
         await self._queue_ready(connection, job)
@@ -155,28 +164,37 @@ class Conductor:
         tasks = await jobs.tasks_of(connection, job.job_id)
         if not tasks[jobs.TASK_WAITING] and not tasks[jobs.TASK_QUEUED]:
             segments = await jobs.segments_of(connection, job.job_id)
-            await jobs.add_tasks(connection, job.job_id, later_tasks(PIPELINES[job.pipeline], segments))
-            await _log(connection, job, "INFO", f"{done.frames} frames in {len(segments)} segments.")
+            inputs = (await jobs.inputs_of(connection, [job.job_id]))[job.job_id]
+            windows = window_count(inputs, segments, self.window_sec)
+            await jobs.add_tasks(connection, job.job_id, later_tasks(pipeline_of(job.parameters), segments, windows))
+            frames = sum(segment.stop_frame - segment.start_frame for segment in segments)
+            await _log(connection, job, "INFO", f"{frames} frames in {len(segments)} segments.")
 
     async def _queue_ready(self, connection: AsyncConnection, job: AnyRow) -> None:
         tasks = await jobs.tasks_of(connection, job.job_id)
+        inputs = (await jobs.inputs_of(connection, [job.job_id]))[job.job_id]
+        segments = await jobs.segments_of(connection, job.job_id)
+        pipeline = pipeline_of(job.parameters)
+        # How many windows there are stays with the job, whatever the settings become.
+        over_windows = [stage.name for stage in pipeline.stages if stage.unit is Unit.WINDOW][:1]
+        windows = sum(task.stage in over_windows for several in tasks.values() for task in several)
+        clock = timeline(inputs, segments, windows)
         ready = ready_tasks(
-            PIPELINES[job.pipeline],
+            pipeline,
             tasks[jobs.TASK_DONE],
             tasks[jobs.TASK_QUEUED],
             tasks[jobs.TASK_WAITING],
             self.window,
+            clock,
         )
         if not ready:
             return
         await jobs.change_tasks(
             connection, job.job_id, [task.id_in(job.job_id) for task in ready], state=jobs.TASK_QUEUED
         )
-        inputs = (await jobs.inputs_of(connection, [job.job_id]))[job.job_id]
-        segments = await jobs.segments_of(connection, job.job_id)
         parameters = ParseDict(job.parameters, parameters_pb2.JobParameters())
         for task in ready:
-            message = _to_message(task, job.job_id, parameters, inputs, segments)
+            message = _to_message(task, job.job_id, pipeline.stage(task.stage).unit, parameters, inputs, clock)
             await outbox.put(connection, task_subject(task.stage), message, message.task_id, job.trace)
 
     def wake(self) -> None:
@@ -193,28 +211,32 @@ def _none_if_kept(job: AnyRow) -> tuple[float, ...]:
 def _to_message(
     task: Task,
     job_id: str,
+    unit: Unit,
     parameters: parameters_pb2.JobParameters,
-    inputs: Sequence[tuple[str, str]],
-    segments: Sequence[Segment],
+    inputs: Sequence[Input],
+    clock: Timeline,
 ) -> task_pb2.Task:
     message = task_pb2.Task(
         task_id=task.id_in(job_id),
         job_id=job_id,
         stage=task.stage,
         parameters=parameters,
-        inputs=[job_pb2.JobInput(camera=camera, asset_id=asset_id) for camera, asset_id in inputs],
+        inputs=[to_input(given) for given in inputs],
         camera=task.camera,
-        segments=[to_segment(segment) for segment in segments],
+        segments=[to_segment(segment) for segment in clock.segments],
+        windows=[to_window(window) for window in clock.windows],
     )
-    if task.segment is not None:
-        of_camera = [segment for segment in segments if segment.camera == task.camera]
+    if unit is Unit.WINDOW and task.segment is not None:
+        message.window.CopyFrom(to_window(clock.windows[task.segment]))
+    elif task.segment is not None:
+        of_camera = [segment for segment in clock.segments if segment.camera == task.camera]
         message.segment.CopyFrom(to_segment(of_camera[task.segment]))
     return message
 
 
 async def _run(connection: AsyncConnection, job: AnyRow) -> AnyRow:
     """Bring the job's stage and progress up to its tasks', and say once that it runs."""
-    pipeline = PIPELINES[job.pipeline]
+    pipeline = pipeline_of(job.parameters)
     counts = {row.stage: row for row in await jobs.stage_counts(connection, [job.job_id])}
     _, fraction = progress(pipeline, {stage: [float(row.mean)] for stage, row in counts.items()})
     unfinished = [s.name for s in pipeline.stages if s.name not in counts or counts[s.name].done < counts[s.name].known]

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from google.protobuf.json_format import MessageToDict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kinemesh import errors
 from kinemesh.inference.detector import DEFAULT_THRESHOLD, TASK, resized
+from kinemesh.inference.embedder import TASK as EMBEDDER
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.telemetry.tracing import trace_headers
-from kinemesh_ingest.catalogue import assets, jobs, models
+from kinemesh_ingest.catalogue import assets, environments, jobs, models
 from kinemesh_ingest.catalogue.tables import AnyRow
+from kinemesh_ingest.checking import inputs_of
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.domain.pipelines import SPLIT
+from kinemesh_ingest.domain.timeline import Input
+from kinemesh_ingest.messages import to_environment
 from kinemesh_ingest.registry import Registry
+
+Detecting: TypeAlias = (
+    parameters_pb2.PitstopParameters | parameters_pb2.InstructorParameters | parameters_pb2.MultiCameraParameters
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +51,19 @@ class JobMaker:
             if asked.model:
                 await self.registry.require(asked.model, owner, TASK)
             else:
-                asked.model = await self.registry.default_detector()
+                asked.model = await self.registry.default(TASK)
             if not asked.HasField("threshold"):
                 asked.threshold = DEFAULT_THRESHOLD
             if asked.input_size:
                 resized(await self.registry.detector(asked.model), asked.input_size, "input_size")
+        if isinstance(asked, parameters_pb2.MultiCameraParameters):
+            asked.ClearField("environment")
+            if asked.embedder:
+                await self.registry.require(asked.embedder, owner, EMBEDDER)
+            else:
+                # Without any, people are told apart by where they stand.
+                with suppress(errors.FailedPrecondition):
+                    asked.embedder = await self.registry.default(EMBEDDER)
         return whole
 
     async def make(
@@ -54,23 +72,30 @@ class JobMaker:
         *,
         job_id: str,
         owner: str,
-        inputs: Sequence[tuple[str, str]],
+        inputs: Sequence[Input],
         parameters: parameters_pb2.JobParameters,
     ) -> AnyRow:
         """Insert a job and publish its first tasks, in the transaction of the caller, who wakes the conductor after.
 
         :param parameters: as :meth:`complete` answered.
-        :raises NotFound: ASSET_NOT_FOUND, MODEL_NOT_FOUND.
-        :raises InvalidArgument: WRONG_ASSET_KIND.
-        :raises FailedPrecondition: ASSET_NOT_READY.
+        :param inputs: what it reads; those of a job over cameras are its environment's.
+        :raises NotFound: ASSET_NOT_FOUND, MODEL_NOT_FOUND, ENVIRONMENT_NOT_FOUND.
+        :raises InvalidArgument: WRONG_ASSET_KIND, SUB_VIDEOS_OVERLAP.
+        :raises FailedPrecondition: ASSET_NOT_READY, NO_CAMERAS, CAMERA_WITHOUT_VIDEOS.
         """
         asked = detecting(parameters)
-        if asked is not None and not await models.hold(connection, asked.model):
-            raise errors.NotFound("MODEL_NOT_FOUND", "There is no such model.", model=asked.model)
-        for _, asset_id in inputs:
-            # The lock keeps the asset from being deleted before the job is known to read it.
-            asset = await assets.find(connection, asset_id, owner, lock=True)
-            assets.require_ready(asset, assets.VIDEO, "inputs")
+        for model in _models_of(asked):
+            if not await models.hold(connection, model):
+                raise errors.NotFound("MODEL_NOT_FOUND", "There is no such model.", model=model)
+        environment: AnyRow | None = None
+        if isinstance(asked, parameters_pb2.MultiCameraParameters):
+            environment, inputs = await _of_environment(connection, asked, owner)
+        else:
+            # The locks keep assets from being deleted before the job is known to read them.
+            for asset in (
+                await assets.find_all(connection, [one.asset_id for one in inputs], owner, lock=True)
+            ).values():
+                assets.require_ready(asset, assets.VIDEO, "inputs")
         row = await jobs.add(
             connection,
             inputs,
@@ -81,17 +106,50 @@ class JobMaker:
             parameters=MessageToDict(parameters, preserving_proto_field_name=True),
             trace=trace_headers(),
         )
+        if environment is not None:
+            await environments.add_job(connection, environment.environment_key, job_id)
         await self.conductor.start(connection, row, inputs)
         return row
 
 
-def detecting(
-    parameters: parameters_pb2.JobParameters,
-) -> parameters_pb2.PitstopParameters | parameters_pb2.InstructorParameters | None:
+async def _of_environment(
+    connection: AsyncConnection, asked: parameters_pb2.MultiCameraParameters, owner: str
+) -> tuple[AnyRow, list[Input]]:
+    """What a job over an environment's cameras reads; the environment as it is now goes into what was asked for."""
+    row = await environments.find(connection, asked.environment_id, owner, lock=True)
+    site = to_environment(row)
+    asked.environment.CopyFrom(site)
+    if not site.cameras:
+        raise errors.FailedPrecondition(
+            "NO_CAMERAS", "The environment has no cameras.", environment_id=row.environment_id
+        )
+    for camera in site.cameras:
+        if not camera.sub_videos:
+            raise errors.FailedPrecondition(
+                "CAMERA_WITHOUT_VIDEOS", f"The camera {camera.camera} has no recording.", camera=camera.camera
+            )
+    named = [one.asset_id for camera in site.cameras for one in camera.sub_videos]
+    found = await assets.find_all(connection, named, owner, lock=True)
+    for asset in found.values():
+        assets.require_ready(asset, assets.VIDEO, "environment_id")
+    return row, [one for camera in site.cameras for one in inputs_of(camera, found)]
+
+
+def _models_of(asked: Detecting | None) -> list[str]:
+    """The models that a job uses."""
+    if asked is None:
+        return []
+    embedder = [asked.embedder] if isinstance(asked, parameters_pb2.MultiCameraParameters) and asked.embedder else []
+    return sorted({asked.model, *embedder})
+
+
+def detecting(parameters: parameters_pb2.JobParameters) -> Detecting | None:
     """The part of a job's parameters that names a detector; None if it needs none."""
     name = parameters.WhichOneof("pipeline")
     if name == "pitstop":
         return parameters.pitstop
     if name == "instructor":
         return parameters.instructor
+    if name == "multi_camera":
+        return parameters.multi_camera
     return None

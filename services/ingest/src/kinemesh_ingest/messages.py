@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kinemesh.asset.v1 import asset_pb2
+from kinemesh.environment.v1 import environment_pb2
 from kinemesh.job.v1 import job_pb2
 from kinemesh.session.v1 import session_pb2
 from kinemesh.task.v1 import task_pb2
 from kinemesh_ingest.catalogue.sessions import Jobs
 from kinemesh_ingest.catalogue.tables import AnyRow
-from kinemesh_ingest.domain.pipelines import PIPELINES, Pipeline
-from kinemesh_ingest.domain.planning import Segment
+from kinemesh_ingest.domain.pipelines import PIPELINES, Pipeline, pipeline_of
+from kinemesh_ingest.domain.timeline import Input, Segment, Window
 
 
 def to_timestamp(time: datetime) -> Timestamp:
@@ -44,6 +45,25 @@ def to_asset(row: AnyRow) -> asset_pb2.Asset:
     return asset
 
 
+def to_environment(row: AnyRow) -> environment_pb2.Environment:
+    environment = ParseDict(row.document, environment_pb2.Environment())
+    environment.environment_id = row.environment_id
+    environment.owner = row.owner
+    environment.display_name = row.display_name
+    environment.create_time.CopyFrom(to_timestamp(row.create_time))
+    environment.update_time.CopyFrom(to_timestamp(row.update_time))
+    return environment
+
+
+def document_of(environment: environment_pb2.Environment) -> dict[str, Any]:
+    """What of an environment is kept as a document: all that has no column of its own."""
+    bare = environment_pb2.Environment()
+    bare.CopyFrom(environment)
+    for field in ("environment_id", "owner", "display_name", "create_time", "update_time"):
+        bare.ClearField(field)
+    return MessageToDict(bare, preserving_proto_field_name=True)
+
+
 def to_session(row: AnyRow, jobs: Jobs, video: dict[str, Any]) -> session_pb2.Session:
     """A session; ``video`` is what the catalogue says of its asset."""
     session = session_pb2.Session(
@@ -61,11 +81,11 @@ def to_session(row: AnyRow, jobs: Jobs, video: dict[str, Any]) -> session_pb2.Se
     return session
 
 
-def to_job(row: AnyRow, inputs: Sequence[tuple[str, str]], counts: Sequence[AnyRow], session_id: str) -> job_pb2.Job:
+def to_job(row: AnyRow, inputs: Sequence[Input], counts: Sequence[AnyRow], session_id: str) -> job_pb2.Job:
     """A job; ``counts`` are the rows of ``jobs.stage_counts`` that belong to it."""
     by_stage = {count.stage: count for count in counts}
-    pipeline = PIPELINES.get(row.pipeline)
-    names = [stage.name for stage in pipeline.stages] if pipeline else list(by_stage)
+    is_known = row.pipeline in PIPELINES
+    names = [stage.name for stage in pipeline_of(row.parameters).stages] if is_known else list(by_stage)
     job = job_pb2.Job(
         job_id=row.job_id,
         owner=row.owner,
@@ -73,7 +93,7 @@ def to_job(row: AnyRow, inputs: Sequence[tuple[str, str]], counts: Sequence[AnyR
         state=job_pb2.JobState.Value(f"JOB_STATE_{row.state}"),
         stage=row.stage,
         progress=1.0 if row.state == "SUCCEEDED" else row.progress,
-        inputs=[job_pb2.JobInput(camera=camera, asset_id=asset_id) for camera, asset_id in inputs],
+        inputs=[to_input(given) for given in inputs],
         stages=[_to_progress(name, by_stage.get(name)) for name in names],
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),
@@ -119,8 +139,26 @@ def to_segment(segment: Segment) -> task_pb2.Segment:
         start_frame=segment.start_frame,
         stop_frame=segment.stop_frame,
         warm_up_frames=segment.warm_up_frames,
+        start_sec=segment.start_sec,
+        stop_sec=segment.stop_sec,
     )
 
 
 def from_segment(segment: task_pb2.Segment) -> Segment:
-    return Segment(segment.camera, segment.index, segment.start_frame, segment.stop_frame, segment.warm_up_frames)
+    return Segment(
+        segment.camera,
+        segment.index,
+        segment.start_frame,
+        segment.stop_frame,
+        segment.warm_up_frames,
+        segment.start_sec,
+        segment.stop_sec,
+    )
+
+
+def to_window(window: Window) -> task_pb2.Window:
+    return task_pb2.Window(index=window.index, start_sec=window.start_sec, stop_sec=window.stop_sec)
+
+
+def to_input(given: Input) -> job_pb2.JobInput:
+    return job_pb2.JobInput(camera=given.camera, asset_id=given.asset_id, start_sec=given.start_sec)

@@ -26,6 +26,8 @@ def check_parameters(parameters: parameters_pb2.JobParameters) -> str:
         _check_pitstop(parameters.pitstop)
     elif name == "instructor":
         check_instructor(parameters.instructor)
+    elif name == "multi_camera":
+        _check_multi_camera(parameters.multi_camera)
     else:
         raise errors.InvalidArgument(
             "UNKNOWN_PIPELINE", f"The pipelines of this version are: {', '.join(PIPELINES)}.", field="pipeline"
@@ -69,6 +71,13 @@ def _check_pitstop(pitstop: parameters_pb2.PitstopParameters) -> None:
             "`kinemesh models import best.pt --name pitstop` brings your own.",
             field="model",
         )
+
+
+def _check_multi_camera(asked: parameters_pb2.MultiCameraParameters) -> None:
+    if not asked.environment_id:
+        raise errors.InvalidArgument("MISSING_FIELD", "environment_id is needed.", field="environment_id")
+    _check_threshold(asked.threshold)
+    _check_style(asked.style)
 
 
 def _check_zones(zones: list[parameters_pb2.Zone]) -> None:

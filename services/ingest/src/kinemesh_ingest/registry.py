@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from kinemesh import errors
 from kinemesh.inference.client import TritonClient
 from kinemesh.inference.detector import TASK, Detector, detector
+from kinemesh.inference.embedder import TASK as EMBEDDER
 from kinemesh.inference.served import default_model, facts_of
 from kinemesh.model.v1 import model_pb2
 from kinemesh_ingest.catalogue import models
@@ -29,6 +30,7 @@ _TASKS: Final = {
     "pose": model_pb2.MODEL_TASK_POSE,
     "face": model_pb2.MODEL_TASK_FACE,
 }
+_CHOSEN: Final = (model_pb2.MODEL_TASK_DETECTOR, model_pb2.MODEL_TASK_EMBEDDER)
 _SOURCES: Final = {
     "embedded": model_pb2.MODEL_SOURCE_EMBEDDED,
     "manifest": model_pb2.MODEL_SOURCE_MANIFEST,
@@ -53,13 +55,14 @@ class Registry:
         async with self.engine.connect() as connection:
             rows = {row.model: row for row in await models.visible(connection, owner)}
             hidden = await models.names(connection) - rows.keys()
-        default = ""
-        with suppress(errors.FailedPrecondition):
-            default = await default_model(self.triton, TASK)
+        defaults = set()
+        for task in (TASK, EMBEDDER):
+            with suppress(errors.FailedPrecondition):
+                defaults.add(await default_model(self.triton, task))
         names = sorted((served.keys() | rows.keys()) - hidden)
         return list(
             await asyncio.gather(
-                *(self._describe(name, served.get(name, False), rows.get(name), default) for name in names)
+                *(self._describe(name, served.get(name, False), rows.get(name), defaults) for name in names)
             )
         )
 
@@ -92,12 +95,12 @@ class Registry:
             )
         return model
 
-    async def default_detector(self) -> str:
-        """The detector of jobs that name none.
+    async def default(self, task: str) -> str:
+        """The model for a task of jobs that name none.
 
         :raises FailedPrecondition: MODEL_REQUIRED.
         """
-        return await default_model(self.triton, TASK)
+        return await default_model(self.triton, task)
 
     async def detector(self, name: str) -> Detector:
         """What a detector takes.
@@ -106,13 +109,13 @@ class Registry:
         """
         return await detector(self.triton, name)
 
-    async def _describe(self, name: str, ready: bool, row: AnyRow | None, default: str) -> model_pb2.Model:
+    async def _describe(self, name: str, ready: bool, row: AnyRow | None, defaults: set[str]) -> model_pb2.Model:
         """A model as the model server describes it, and else as the catalogue does."""
         if ready and (row is None or row.state == models.READY):
             with suppress(errors.NotFound, errors.Unavailable):  # it is being unloaded
                 model = to_model(name, await self.triton.config(name))
-                model.is_default = name == default
-                if model.task != model_pb2.MODEL_TASK_DETECTOR:
+                model.is_default = name in defaults
+                if model.task not in _CHOSEN:
                     model.is_default = model.source == model_pb2.MODEL_SOURCE_EMBEDDED
                 return _with_row(model, row) if row is not None else model
         if row is None:

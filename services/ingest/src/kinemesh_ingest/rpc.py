@@ -27,6 +27,7 @@ from kinemesh_ingest.catalogue.tables import jobs as jobs_table
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.creating import JobMaker
 from kinemesh_ingest.domain.pipelines import PIPELINES
+from kinemesh_ingest.domain.timeline import Input
 from kinemesh_ingest.domain.validation import check_id
 from kinemesh_ingest.downloads import DOWNLOAD_S, output_download
 from kinemesh_ingest.messages import to_asset, to_job, to_pipeline, to_timestamp
@@ -238,10 +239,16 @@ async def _describe_rows(connection: AsyncConnection, rows: list[AnyRow]) -> lis
     ]
 
 
-def _check_inputs(request: job_pb2.CreateJobRequest) -> list[tuple[str, str]]:
+def _check_inputs(request: job_pb2.CreateJobRequest) -> list[Input]:
+    if request.parameters.WhichOneof("pipeline") == "multi_camera":
+        if request.inputs:
+            raise errors.InvalidArgument(
+                "INPUTS_NOT_TAKEN", "This pipeline reads what its environment names.", field="inputs"
+            )
+        return []
     if len(request.inputs) != 1:
         raise errors.InvalidArgument("WRONG_INPUTS", "This pipeline reads exactly one asset.", field="inputs")
-    return [(check_id("camera", source.camera or "main"), source.asset_id) for source in request.inputs]
+    return [Input(check_id("camera", source.camera or "main"), source.asset_id) for source in request.inputs]
 
 
 async def _require_unused(connection: AsyncConnection, job_id: str) -> None:

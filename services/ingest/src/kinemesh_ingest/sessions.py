@@ -22,6 +22,7 @@ from kinemesh_ingest.catalogue.sessions import Jobs
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import sessions as sessions_table
 from kinemesh_ingest.creating import JobMaker
+from kinemesh_ingest.domain.timeline import Input
 from kinemesh_ingest.domain.validation import check_range, check_text
 from kinemesh_ingest.downloads import output_download
 from kinemesh_ingest.messages import to_session
@@ -195,7 +196,7 @@ class SessionRpc(session_pb2_grpc.SessionServiceServicer):
         self, connection: AsyncConnection, row: AnyRow, parameters: parameters_pb2.JobParameters, job_id: str
     ) -> None:
         await self._maker.make(
-            connection, job_id=job_id, owner=row.owner, inputs=[("main", row.asset_id)], parameters=parameters
+            connection, job_id=job_id, owner=row.owner, inputs=[Input("main", row.asset_id)], parameters=parameters
         )
         await sessions.add_job(connection, row.session_id, job_id)
 

@@ -71,6 +71,9 @@ class ConductorSettings(Group):
     window: int | None = Field(
         default=None, ge=1, le=1000, description="tasks of one job that may be queued at once; workers + 1 if unset"
     )
+    window_sec: float = Field(
+        default=10.0, ge=1.0, le=600.0, description="seconds over all cameras that are associated in one go, about"
+    )
 
 
 class RetentionSettings(Group):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import structlog
 from nats.aio.msg import Msg
@@ -54,9 +55,19 @@ def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limit
             longest=settings.max_segment_frames,
             warm_up=settings.warm_up_frames if pipeline.has(WARMED_UP) else 0,
         )
+        seconds = [*index.times - index.times[0], index.duration_s]
         return task_pb2.TaskDone(
             frames=index.frame_count,
-            segments=[to_segment(segment) for segment in segments],
+            segments=[
+                to_segment(
+                    replace(
+                        segment,
+                        start_sec=float(seconds[segment.start_frame]),
+                        stop_sec=float(seconds[segment.stop_frame]),
+                    )
+                )
+                for segment in segments
+            ],
         )
 
     return split

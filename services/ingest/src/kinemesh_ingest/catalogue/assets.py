@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from sqlalchemy import delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kinemesh.errors import FailedPrecondition, InvalidArgument, NotFound
+from kinemesh_ingest.catalogue import environments
 from kinemesh_ingest.catalogue.jobs import ENDED
 from kinemesh_ingest.catalogue.models import IMPORTING
 from kinemesh_ingest.catalogue.tables import AnyRow, assets, job_inputs, jobs, models, sessions
@@ -38,6 +40,22 @@ async def find(connection: AsyncConnection, asset_id: str, owner: str, *, lock: 
     if row is None:
         raise NotFound("ASSET_NOT_FOUND", "There is no such asset.", asset_id=asset_id)
     return row
+
+
+async def find_all(
+    connection: AsyncConnection, asset_ids: Collection[str], owner: str, *, lock: bool = False
+) -> dict[str, AnyRow]:
+    """Assets of this owner by id.
+
+    :raises NotFound: ASSET_NOT_FOUND.
+    """
+    query = select(assets).where(assets.c.asset_id.in_(asset_ids), assets.c.owner == owner).order_by(assets.c.asset_id)
+    rows = await connection.execute(query.with_for_update() if lock else query)
+    found = {row.asset_id: row for row in rows}
+    for asset_id in asset_ids:
+        if asset_id not in found:
+            raise NotFound("ASSET_NOT_FOUND", "There is no such asset.", asset_id=asset_id)
+    return found
 
 
 def require_ready(row: AnyRow, kind: str, field: str) -> None:
@@ -72,7 +90,7 @@ async def settle(connection: AsyncConnection, asset_id: str, **values: Any) -> A
 
 
 async def remove(connection: AsyncConnection, asset_id: str) -> None:
-    """Delete an asset that no unfinished job reads, no session is of, and no import is of.
+    """Delete an asset that no unfinished job reads, no session or environment names, and no import is of.
 
     :raises FailedPrecondition: ASSET_IN_USE.
     """
@@ -94,6 +112,9 @@ async def remove(connection: AsyncConnection, asset_id: str) -> None:
     model = await connection.scalar(importing.limit(1))
     if model is not None:
         raise FailedPrecondition("ASSET_IN_USE", "A model is being imported from this asset.", model=model)
+    environment_id = await environments.reading(connection, asset_id)
+    if environment_id is not None:
+        raise FailedPrecondition("ASSET_IN_USE", "This belongs to an environment.", environment_id=environment_id)
     await connection.execute(delete(assets).where(assets.c.asset_id == asset_id))
 
 

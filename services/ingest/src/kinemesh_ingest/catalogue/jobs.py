@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kinemesh.errors import NotFound
 from kinemesh_ingest.catalogue.tables import AnyRow, job_inputs, job_logs, jobs, segments, tasks
-from kinemesh_ingest.domain.planning import Segment, Task
+from kinemesh_ingest.domain.planning import Task
+from kinemesh_ingest.domain.timeline import Input, Segment
 
 QUEUED: Final = "QUEUED"
 RUNNING: Final = "RUNNING"
@@ -24,15 +25,21 @@ TASK_QUEUED: Final = "QUEUED"
 TASK_DONE: Final = "DONE"
 
 
-async def add(connection: AsyncConnection, inputs: Sequence[tuple[str, str]], **values: Any) -> AnyRow:
-    """Insert a job, QUEUED, that reads ``(camera, asset_id)`` inputs."""
+async def add(connection: AsyncConnection, inputs: Sequence[Input], **values: Any) -> AnyRow:
+    """Insert a job, QUEUED."""
     start = {"state": QUEUED, "progress": 0.0, "outputs": [], "summary": {}}
     row: AnyRow = (await connection.execute(insert(jobs).values(**start, **values).returning(jobs))).one()
     await connection.execute(
         insert(job_inputs),
         [
-            {"job_id": row.job_id, "camera": camera, "asset_id": asset_id, "position": position}
-            for position, (camera, asset_id) in enumerate(inputs)
+            {
+                "job_id": row.job_id,
+                "camera": given.camera,
+                "asset_id": given.asset_id,
+                "position": position,
+                "start_sec": given.start_sec,
+            }
+            for position, given in enumerate(inputs)
         ],
     )
     return row
@@ -64,12 +71,12 @@ async def remove(connection: AsyncConnection, job_id: str) -> None:
     await connection.execute(delete(jobs).where(jobs.c.job_id == job_id))
 
 
-async def inputs_of(connection: AsyncConnection, job_ids: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-    """``(camera, asset_id)`` of jobs, in the order given when they were made."""
+async def inputs_of(connection: AsyncConnection, job_ids: Iterable[str]) -> dict[str, list[Input]]:
+    """What jobs read, in the order given when they were made."""
     query = select(job_inputs).where(job_inputs.c.job_id.in_(list(job_ids))).order_by(job_inputs.c.position)
-    found: dict[str, list[tuple[str, str]]] = {}
+    found: dict[str, list[Input]] = {}
     for row in await connection.execute(query):
-        found.setdefault(row.job_id, []).append((row.camera, row.asset_id))
+        found.setdefault(row.job_id, []).append(Input(row.camera, row.asset_id, row.start_sec))
     return found
 
 
@@ -99,6 +106,8 @@ async def add_segments(connection: AsyncConnection, job_id: str, found: Sequence
                 "start_frame": segment.start_frame,
                 "stop_frame": segment.stop_frame,
                 "warm_up_frames": segment.warm_up_frames,
+                "start_sec": segment.start_sec,
+                "stop_sec": segment.stop_sec,
             }
             for segment in found
         ],
@@ -109,7 +118,15 @@ async def segments_of(connection: AsyncConnection, job_id: str) -> tuple[Segment
     """All segments of a job, by camera and position."""
     query = select(segments).where(segments.c.job_id == job_id).order_by(segments.c.camera, segments.c.index)
     return tuple(
-        Segment(row.camera, row._mapping["index"], row.start_frame, row.stop_frame, row.warm_up_frames)
+        Segment(
+            row.camera,
+            row._mapping["index"],
+            row.start_frame,
+            row.stop_frame,
+            row.warm_up_frames,
+            row.start_sec,
+            row.stop_sec,
+        )
         for row in await connection.execute(query)
     )
 

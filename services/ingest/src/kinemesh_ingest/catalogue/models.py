@@ -63,8 +63,9 @@ async def condemn(connection: AsyncConnection, name: str, owner: str, source: st
     :raises FailedPrecondition: MODEL_IN_USE.
     """
     await _lock(connection, name, "pg_advisory_xact_lock")
+    asked = jobs.c.parameters[jobs.c.pipeline]
     using = select(jobs.c.job_id).where(
-        jobs.c.state.not_in(ENDED), jobs.c.parameters[jobs.c.pipeline]["model"].astext == name
+        jobs.c.state.not_in(ENDED), or_(asked["model"].astext == name, asked["embedder"].astext == name)
     )
     job_id = await connection.scalar(using.limit(1))
     if job_id is not None:

@@ -51,32 +51,60 @@ def page_request(size: int, token: str, skip: int = 0, most: int = _MOST) -> Pag
 
 
 async def newest_first(
-    connection: AsyncConnection, table: Table, key: str, condition: ColumnElement[bool], page: PageRequest
+    connection: AsyncConnection,
+    table: Table,
+    key: str,
+    condition: ColumnElement[bool],
+    page: PageRequest,
+    time: str = "create_time",
 ) -> Page:
     """A page of the rows of ``table`` that meet ``condition``, ordered by creation time, newest first.
 
     :param key: name of the id column, which breaks ties.
+    :param time: name of another column to order by.
     """
+    return await _page(connection, table, (time, key), condition, page, falling=True)
+
+
+async def by_name(
+    connection: AsyncConnection, table: Table, keys: tuple[str, str], condition: ColumnElement[bool], page: PageRequest
+) -> Page:
+    """A page of the rows of ``table`` that meet ``condition``, ordered by two columns of text."""
+    return await _page(connection, table, keys, condition, page, falling=False)
+
+
+async def _page(
+    connection: AsyncConnection,
+    table: Table,
+    keys: tuple[str, str],
+    condition: ColumnElement[bool],
+    page: PageRequest,
+    *,
+    falling: bool,
+) -> Page:
     total = await connection.scalar(select(func.count()).select_from(table).where(condition))
-    order = tuple_(table.c.create_time, table.c[key])
-    query: Select[Any] = select(table).where(condition).order_by(table.c.create_time.desc(), table.c[key].desc())
+    columns = [table.c[key] for key in keys]
+    query: Select[Any] = select(table).where(condition)
+    query = query.order_by(*(column.desc() if falling else column for column in columns))
     if page.token:
-        query = query.where(order < tuple_(*_decode(page.token)))
+        last = _decode(page.token, is_time=falling)
+        query = query.where(tuple_(*columns) < tuple_(*last) if falling else tuple_(*columns) > tuple_(*last))
     rows = list((await connection.execute(query.offset(page.skip).limit(page.size + 1))).all())
     more = len(rows) > page.size
     rows = rows[: page.size]
-    token = _encode(rows[-1].create_time, getattr(rows[-1], key)) if more else ""
+    token = _encode(*(getattr(rows[-1], key) for key in keys)) if more else ""
     return Page(rows, token, int(total or 0))
 
 
-def _encode(time: datetime, key: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([time.isoformat(), key]).encode()).decode()
+def _encode(first: datetime | str, key: str) -> str:
+    text = first.isoformat() if isinstance(first, datetime) else first
+    return base64.urlsafe_b64encode(json.dumps([text, key]).encode()).decode()
 
 
-def _decode(token: str) -> tuple[datetime, str]:
+def _decode(token: str, *, is_time: bool) -> tuple[datetime | str, str]:
     try:
-        time, key = json.loads(base64.urlsafe_b64decode(token))
-        return datetime.fromisoformat(time), str(key)
+        first, key = json.loads(base64.urlsafe_b64decode(token))
+        return datetime.fromisoformat(first) if is_time else str(first), str(key)
     except (binascii.Error, ValueError, TypeError) as error:
         raise InvalidArgument(
             "INVALID_PAGE_TOKEN", "page_token is not one that this list gave.", field="page_token"

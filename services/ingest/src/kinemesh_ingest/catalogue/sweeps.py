@@ -71,7 +71,7 @@ async def _sweep_batch(engine: AsyncEngine, bus: Bus, store: ObjectStore) -> boo
             await store.delete_prefix(row.prefix)
             if row.job_id:
                 # The last state stays, so that a worker who still holds a task learns that nobody wants it.
-                for kind in ("progress", "log", "frames"):
+                for kind in ("progress", "log", "frames", "steps"):
                     await bus.jetstream.purge_stream(EVENTS, subject=event_subject(row.job_id, kind))
         await connection.execute(delete(sweeps).where(sweeps.c.sweep_id.in_([row.sweep_id for row in rows])))
         return len(rows) == _BATCH

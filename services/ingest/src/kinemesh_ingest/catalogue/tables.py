@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -82,6 +83,7 @@ job_inputs = Table(
     Column("camera", Text, primary_key=True),
     Column("asset_id", Text, nullable=False, index=True),
     Column("position", Integer, nullable=False),
+    Column("start_sec", Double),
 )
 
 segments = Table(
@@ -93,6 +95,8 @@ segments = Table(
     Column("start_frame", BigInteger, nullable=False),
     Column("stop_frame", BigInteger, nullable=False),
     Column("warm_up_frames", Integer, nullable=False),
+    Column("start_sec", Double, nullable=False, server_default="0"),
+    Column("stop_sec", Double, nullable=False, server_default="0"),
 )
 
 tasks = Table(
@@ -155,6 +159,64 @@ models = Table(
     Column("failure", JSONB(none_as_null=True)),
     _time("create_time"),
     _time("update_time"),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("environment_key", BigInteger, Identity(), primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("environment_id", Text, nullable=False, comment="unique among its owner's"),
+    Column("display_name", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    _time("create_time"),
+    _time("update_time"),
+    Index(None, "owner", "environment_id", unique=True),
+)
+
+environment_jobs = Table(
+    "environment_jobs",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "environment_key",
+        BigInteger,
+        ForeignKey("environments.environment_key", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("remembered", Boolean, nullable=False, server_default="false"),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column(
+        "environment_key", BigInteger, ForeignKey("environments.environment_key", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("global_id", Text, primary_key=True),
+    Column("embedder", Text, nullable=False),
+    Column("worth", Double, nullable=False, comment="how much looking went into the embedding"),
+    Column("embedding", LargeBinary, nullable=False, comment="float32, little-endian"),
+    Column("cameras", JSONB, nullable=False),
+    Column("first_seen_time", DateTime(timezone=True), nullable=False),
+    Column("last_seen_time", DateTime(timezone=True), nullable=False),
+    Column("remember_time", DateTime(timezone=True), nullable=False, comment="of the last job with them"),
+)
+
+identity_jobs = Table(
+    "identity_jobs",
+    metadata,
+    Column("job_id", Text, ForeignKey("environment_jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("global_id", Text, primary_key=True, index=True),
+)
+
+forgettings = Table(
+    "forgettings",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("global_id", Text, primary_key=True, comment="of whom nothing shall stay in the job's results"),
+    Column("done", Boolean, nullable=False, server_default="false"),
 )
 
 outbox = Table(

@@ -11,25 +11,21 @@ from math import ceil
 from typing import Final
 
 from kinemesh_ingest.domain.pipelines import Pipeline, Stage, Unit
+from kinemesh_ingest.domain.timeline import Segment, Timeline
+
+_NO_TIMELINE: Final = Timeline()
 
 _DECODING_SHARE: Final = 0.1
 """Time to decode a frame by the time to estimate poses in it and draw them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """Frames ``[start_frame, stop_frame)`` of a camera's asset, and how many before them to read first."""
-
-    camera: str
-    index: int
-    start_frame: int
-    stop_frame: int
-    warm_up_frames: int
-
-
-@dataclass(frozen=True, slots=True)
 class Task:
-    """One unit of work. ``camera`` is empty for a task over the whole job, ``segment`` None for one over an asset."""
+    """One unit of work.
+
+    :ivar camera: empty for a task over a window or the whole job.
+    :ivar segment: index of the segment or the window; None for a task over an asset or the whole job.
+    """
 
     stage: str
     camera: str = ""
@@ -101,24 +97,32 @@ def first_tasks(pipeline: Pipeline, cameras: Iterable[str]) -> tuple[Task, ...]:
     )
 
 
-def later_tasks(pipeline: Pipeline, segments: Sequence[Segment]) -> tuple[Task, ...]:
-    """The tasks that follow once all segments are known."""
+def later_tasks(pipeline: Pipeline, segments: Sequence[Segment], windows: int = 0) -> tuple[Task, ...]:
+    """The tasks that follow once all segments are known, and how many windows there are."""
     tasks: list[Task] = []
     for stage in pipeline.stages:
         if stage.unit is Unit.SEGMENT:
             tasks += [Task(stage.name, segment.camera, segment.index) for segment in segments]
+        elif stage.unit is Unit.WINDOW:
+            tasks += [Task(stage.name, segment=index) for index in range(windows)]
         elif stage.unit is Unit.JOB:
             tasks.append(Task(stage.name))
     return tuple(tasks)
 
 
 def ready_tasks(
-    pipeline: Pipeline, done: Iterable[Task], queued: Iterable[Task], waiting: Sequence[Task], window: int
+    pipeline: Pipeline,
+    done: Iterable[Task],
+    queued: Iterable[Task],
+    waiting: Sequence[Task],
+    window: int,
+    timeline: Timeline = _NO_TIMELINE,
 ) -> tuple[Task, ...]:
     """Those of ``waiting`` that can be queued now.
 
     At most ``window`` tasks of a job are queued at once, so that a long job leaves room for short ones; earlier
-    stages come last in that choice, because finishing what was begun frees results sooner.
+    stages come last in that choice, because finishing what was begun frees results sooner. Within a stage, what
+    happened first comes first, on whichever camera.
     """
     finished = set(done)
     room = window - sum(1 for _ in queued)
@@ -126,21 +130,40 @@ def ready_tasks(
     for task in (*waiting, *queued):
         open_units[task.stage].add(task.camera)
     order = {stage.name: position for position, stage in enumerate(pipeline.stages)}
-    candidates = [task for task in waiting if _is_ready(pipeline, task, finished, open_units)]
-    candidates.sort(key=lambda task: (-order[task.stage], task.segment or 0, task.camera))
+    candidates = [task for task in waiting if _is_ready(pipeline, task, finished, open_units, timeline)]
+    candidates.sort(
+        key=lambda task: (
+            -order[task.stage],
+            timeline.begin(task.camera, task.segment or 0),
+            task.segment or 0,
+            task.camera,
+        )
+    )
     return tuple(candidates[: max(room, 0)])
 
 
-def _is_ready(pipeline: Pipeline, task: Task, finished: set[Task], open_units: Mapping[str, set[str]]) -> bool:
+def _is_ready(
+    pipeline: Pipeline, task: Task, finished: set[Task], open_units: Mapping[str, set[str]], timeline: Timeline
+) -> bool:
     stage = pipeline.stage(task.stage)
     if stage.ordered and task.segment and Task(task.stage, task.camera, task.segment - 1) not in finished:
         return False
-    return all(_has_result(pipeline.stage(name), task, finished, open_units) for name in stage.after)
+    return all(_has_result(pipeline.stage(name), stage, task, finished, open_units, timeline) for name in stage.after)
 
 
-def _has_result(before: Stage, task: Task, finished: set[Task], open_units: Mapping[str, set[str]]) -> bool:
-    if before.unit is Unit.SEGMENT and task.segment is not None:
+def _has_result(
+    before: Stage,
+    stage: Stage,
+    task: Task,
+    finished: set[Task],
+    open_units: Mapping[str, set[str]],
+    timeline: Timeline,
+) -> bool:
+    if before.unit is stage.unit is not Unit.ASSET and task.segment is not None:
         return Task(before.name, task.camera, task.segment) in finished
+    if before.unit is Unit.SEGMENT and stage.unit is Unit.WINDOW:
+        units = timeline.before(task.segment or 0)
+        return all(Task(before.name, camera, index) in finished for camera, index in units)
     if before.unit is Unit.ASSET and task.camera:
         return task.camera not in open_units[before.name]
     return not open_units[before.name]

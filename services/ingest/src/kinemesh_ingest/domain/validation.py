@@ -37,11 +37,16 @@ def check_style(
     if len(colors) > _MAX_COLORS:
         raise InvalidArgument("OUT_OF_RANGE", f"{field}.colors takes at most {_MAX_COLORS}.", field=f"{field}.colors")
     for color in colors:
-        if not _COLOR.match(color):
-            raise InvalidArgument("INVALID_COLOR", f"{field}.colors must look like #1f77b4.", field=f"{field}.colors")
+        check_color(f"{field}.colors", color)
     check_range(f"{field}.line_thickness", line_thickness, 0, 32)
     check_range(f"{field}.joint_radius", joint_radius, -1, 32)
     check_range(f"{field}.trail_sec", trail_sec, 0, 10)
+
+
+def check_color(field: str, value: str) -> None:
+    """A colour as #RRGGBB."""
+    if not _COLOR.match(value):
+        raise InvalidArgument("INVALID_COLOR", f"{field} must look like #1f77b4.", field=field)
 
 
 def check_filename(value: str) -> str:
