@@ -10,8 +10,7 @@ Systems*, 1999, chapter 6), and all tracks of a step are given at once, so that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,109 +18,20 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from kinemesh_detect_track.domain.association import appearance, walking
-from kinemesh_detect_track.domain.association.ground import USUAL_RATIO
+from kinemesh_detect_track.domain.association.decisions import Decision, Kind
+from kinemesh_detect_track.domain.association.evidence import GATE, IMPOSSIBLE, case
+from kinemesh_detect_track.domain.association.merging import merged
 from kinemesh_detect_track.domain.association.people import People
+from kinemesh_detect_track.domain.association.places import Rules, Site
+from kinemesh_detect_track.domain.association.views import Seen
 from kinemesh_detect_track.domain.boxes import Floats, Ints
-from kinemesh_detect_track.domain.looks import Looks, alike, cosines
+from kinemesh_detect_track.domain.looks import Looks, alike
 
-_IMPOSSIBLE: Final = -1e6
-_GATE: Final = 9.21
-"""Squared Mahalanobis distance within which 99 % of what belongs together lies, in two dimensions."""
+__all__ = ["Decision", "Kind", "Rules", "Seen", "Site", "step"]
+
 _RATIO_KEPT: Final = 0.95
 _TRACK_KEPT_S: Final = 3.0
 """Longer than any tracker keeps an object that it does not see: a track unseen for so long does not come back."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Site:
-    """What is known of where the cameras are.
-
-    :ivar metre: length of a metre in the map's unit.
-    :ivar area: of the map in its unit squared, for how likely somebody is at a place by chance.
-    :ivar least_travel: float64 [C, C], least seconds from one camera to another; inf where there is no way.
-    :ivar longest_travel: float64 [C, C].
-    """
-
-    metre: float
-    area: float
-    least_travel: Floats
-    longest_travel: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How careful to be.
-
-    :ivar settle_s: how long a track must last before it is given to anybody.
-    :ivar patience_s: how long to wait for looks before somebody is taken for new.
-    :ivar bias_m: standard deviation of what calibrations are off by.
-    :ivar near_s: how long after being seen a person's place says who it is by itself.
-    :ivar fastest: speed of a person in metres per second.
-    :ivar stray_s: after how long of being elsewhere a track is taken from its person.
-    :ivar join_s: after how long of being at one place two people are one.
-    :ivar least_evidence: for a person who has no track at the moment and is not near.
-    """
-
-    settle_s: float = 0.25
-    patience_s: float = 1.0
-    bias_m: float = 0.25
-    near_s: float = 1.0
-    fastest: float = 3.0
-    stray_s: float = 1.0
-    join_s: float = 1.5
-    least_evidence: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """Everybody whom the cameras show at one step.
-
-    :ivar camera: int64 [N], position among the site's cameras.
-    :ivar track: int64 [N], id of the track within the camera; a camera shows each at most once.
-    :ivar position: float64 [N, 2] on the map; NaN if the camera has no homography.
-    :ivar covariance: float64 [N, 2, 2]; anything where ``position`` is NaN.
-    :ivar look: float32 [N, E], embedding; zeros if none was made.
-    :ivar worth: float32 [N], of the look, 0 to 1.
-    :ivar ratio: float64 [N], height by width of the box; NaN where not the whole person was seen.
-    """
-
-    camera: Ints
-    track: Ints
-    position: Floats
-    covariance: Floats
-    look: Looks
-    worth: NDArray[np.float32]
-    ratio: Floats
-
-
-class Kind(Enum):
-    """What was decided."""
-
-    APPEARED = "appeared"
-    RECOGNISED = "recognised"
-    SPLIT = "split"
-    MERGED = "merged"
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Why somebody has, or no longer has, an identity.
-
-    :ivar person: number of the person; of a merger the one who stays.
-    :ivar camera: position of the camera; -1 for a merger.
-    :ivar other: number of the person who was merged; 0 otherwise.
-    :ivar by_place: what the place on the map said, as the log of a likelihood ratio.
-    :ivar by_looks: what looks said.
-    """
-
-    kind: Kind
-    time_sec: float
-    person: int
-    camera: int = -1
-    track: int = 0
-    other: int = 0
-    by_place: float = 0.0
-    by_looks: float = 0.0
 
 
 def step(
@@ -133,6 +43,9 @@ def step(
     :return: the state after it; int64 [N], the number of each row's person, 0 where it is not decided yet; and what was
         decided.
     """
+    # In one order, so that sums and new numbers do not depend on the order of rows.
+    order = np.lexsort((seen.track, seen.camera))
+    seen = seen.only(order)
     passed = 0.0 if np.isnan(people.time[0]) else time_sec - float(people.time[0])
     mean, covariance = walking.predicted(people.mean, people.covariance, passed, site.metre)
     people = replace(people, time=np.array([time_sec]), mean=mean, covariance=covariance)
@@ -141,8 +54,10 @@ def step(
     people, decisions = _split(people, seen, at, noise, passed, rules)
     people, given = _given(people, seen, at, noise, site, rules)
     people = _placed(people, seen, at, noise, site)
-    people, merged = _merged(people, site, rules)
-    return people, people.track_person[at], [*decisions, *given, *merged]
+    people, ones = merged(people, site, rules)
+    number = np.empty(len(order), np.int64)
+    number[order] = people.track_person[at]
+    return people, number, [*decisions, *given, *ones]
 
 
 def _followed(people: People, seen: Seen, now: float) -> tuple[People, Ints]:
@@ -197,15 +112,6 @@ def _mixed(before: Floats, now: Floats) -> Floats:
     return np.where(np.isnan(now), before, mixed)
 
 
-def ratios(people: People, camera: Ints, track: Ints) -> Floats:
-    """Height by width of the people on tracks [N], as far as they have been seen whole, or that of most people: [N]."""
-    found = np.full(len(camera), np.nan)
-    if len(people.track_id) and len(camera):
-        match = (people.track_camera[None] == camera[:, None]) & (people.track_id[None] == track[:, None])
-        found = np.where(match.any(axis=1), people.track_ratio[match.argmax(axis=1)], np.nan)
-    return np.where(np.isnan(found), USUAL_RATIO, found)
-
-
 def _shown(people: People, seen: Seen, at: Ints, gained: Looks) -> People:
     """Let the people whose tracks are seen have been seen there and then."""
     decided = np.flatnonzero(people.track_person[at] > 0)
@@ -225,7 +131,7 @@ def _split(
     _, first, group = np.unique(people.track_person[at[order]], return_index=True, return_inverse=True)
     anchor = order[first][group]
     miss = seen.position[order] - seen.position[anchor]
-    away = np.einsum("ni,nij,nj->n", miss, np.linalg.inv(noise[order] + noise[anchor]), miss) > _GATE
+    away = np.einsum("ni,nij,nj->n", miss, np.linalg.inv(noise[order] + noise[anchor]), miss) > GATE
     stray = people.track_stray.copy()
     stray[at[order]] = np.where(away, stray[at[order]] + passed, 0.0)
     gone = np.unique(at[order][stray[at[order]] > rules.stray_s])
@@ -253,61 +159,6 @@ def _split(
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Case:
-    """What speaks for each of U tracks being each of P people.
-
-    :ivar score: float64 [U, P], all in all; ``_IMPOSSIBLE`` where it cannot be, or is not known well enough yet.
-    :ivar place: float64 [U, P], of it, what places say.
-    :ivar looks: float64 [U, P], of it, what looks say.
-    """
-
-    score: Floats
-    place: Floats
-    looks: Floats
-
-
-def _case(
-    people: People,
-    seen: Seen,
-    rows: Ints,
-    tracks: Ints,
-    ready: NDArray[np.bool_],
-    noise: Floats,
-    site: Site,
-    rules: Rules,
-) -> _Case:
-    now = float(people.time[0])
-    camera = seen.camera[rows]
-    latest = people.last.max(axis=1, initial=-np.inf)
-    gap = now - latest
-    free = people.track_since[tracks][:, None] > people.last[:, camera].T
-    known = people.placed[None] & np.isfinite(seen.position[rows, 0])[:, None]
-    miss = np.where(known[..., None], seen.position[rows][:, None] - people.mean[None, :, :2], 0.0)
-    spread = np.where(known[..., None, None], people.covariance[None, :, :2, :2] + noise[rows][:, None], np.eye(2))
-    inverse = np.linalg.inv(spread)
-    squared = np.einsum("upi,upij,upj->up", miss, inverse, miss)
-    place = np.log(site.area) - squared / 2 - np.log(np.linalg.det(2 * np.pi * spread)) / 2
-    near = known & (gap <= rules.near_s)[None]
-    reach = rules.fastest * site.metre * gap[None] + 3 * np.sqrt(np.trace(noise[rows], axis1=1, axis2=2))[:, None]
-    possible = free & np.where(near, squared <= _GATE, True)
-    possible &= ~known | (np.linalg.norm(miss, axis=2) <= reach)
-    seen_before = np.isfinite(latest)
-    came_from = people.last.argmax(axis=1) if people.last.shape[1] else np.zeros(len(latest), np.int64)
-    least = site.least_travel[came_from][:, camera].T
-    longest = site.longest_travel[came_from][:, camera].T
-    possible &= known | ~seen_before[None] | ((gap[None] >= least) & (gap[None] <= longest))
-    possible &= near | ready[:, None]
-    looks = appearance.evidence(
-        people.cosines, alike(appearance.mean_looks(people.track_looks[tracks]), appearance.mean_looks(people.looks))
-    )
-    # Without a place, whoever was there before is as likely as everybody else who was, and as somebody new.
-    among = -np.log1p((possible & ~known).sum(axis=1, keepdims=True))
-    score = looks + np.where(known, place, among)
-    possible &= score > np.where(near, 0.0, rules.least_evidence)
-    return _Case(np.where(possible, score, _IMPOSSIBLE), np.where(known, place, 0.0), looks)
-
-
 def _given(
     people: People, seen: Seen, at: Ints, noise: Floats, site: Site, rules: Rules
 ) -> tuple[People, list[Decision]]:
@@ -320,11 +171,10 @@ def _given(
         if not len(rows):
             return people, decisions
         tracks = at[rows]
-        embedded = people.track_looks.shape[1] > 0
-        ready = people.track_looks[tracks].any(axis=1) | (age[rows] >= rules.patience_s) | (not embedded)
-        case = _case(people, seen, rows, tracks, ready, noise, site, rules)
-        chosen, whom = linear_sum_assignment(-case.score)
-        sure = case.score[chosen, whom] > _IMPOSSIBLE
+        ready = people.track_looks[tracks].any(axis=1) | (age[rows] >= rules.patience_s)
+        found = case(people, seen, rows, tracks, ready, noise, site, rules)
+        chosen, whom = linear_sum_assignment(-found.score)
+        sure = found.score[chosen, whom] > IMPOSSIBLE
         chosen, whom = chosen[sure], whom[sure]
         owner = people.track_person.copy()
         owner[tracks[chosen]] = people.numbers[whom]
@@ -336,8 +186,8 @@ def _given(
                     int(people.numbers[p]),
                     int(seen.camera[rows[u]]),
                     int(seen.track[rows[u]]),
-                    by_place=float(case.place[u, p]),
-                    by_looks=float(case.looks[u, p]),
+                    by_place=float(found.place[u, p]),
+                    by_looks=float(found.looks[u, p]),
                 )
             )
         left = np.setdiff1d(np.flatnonzero(ready), chosen)
@@ -350,21 +200,9 @@ def _given(
             people = _with_new(people, seen, row, noise, site)
         before, people = people.track_person, replace(people, track_person=owner)
         fresh = np.flatnonzero((before[at] == 0) & (owner[at] > 0))
-        people = _shown(people, _only(seen, fresh), at[fresh], people.track_looks[at[fresh]])
+        people = _shown(people, seen.only(fresh), at[fresh], people.track_looks[at[fresh]])
         if not len(left):
             return people, decisions
-
-
-def _only(seen: Seen, rows: Ints) -> Seen:
-    return Seen(
-        seen.camera[rows],
-        seen.track[rows],
-        seen.position[rows],
-        seen.covariance[rows],
-        seen.look[rows],
-        seen.worth[rows],
-        seen.ratio[rows],
-    )
 
 
 def _with_new(people: People, seen: Seen, row: int, noise: Floats, site: Site) -> People:
@@ -401,56 +239,3 @@ def _placed(people: People, seen: Seen, at: Ints, noise: Floats, site: Site) -> 
     mean[whom[~old]], covariance[whom[~old]] = walking.started(position[~old], spread[~old], site.metre)
     placed[whom] = True
     return replace(people, mean=mean, covariance=covariance, placed=placed)
-
-
-def _merged(people: People, site: Site, rules: Rules) -> tuple[People, list[Decision]]:
-    """Make one of two people who have been at one place for a while, each seen by cameras that do not see the other."""
-    now = float(people.time[0])
-    here = np.flatnonzero(people.placed & (people.last.max(axis=1, initial=-np.inf) == now))
-    i, j = (here[side] for side in np.triu_indices(len(here), 1))
-    together = (people.last[i] > now - rules.join_s - 1) & (people.last[j] > now - rules.join_s - 1)
-    miss = people.mean[i, :2] - people.mean[j, :2]
-    spread = people.covariance[i, :2, :2] + people.covariance[j, :2, :2] + np.eye(2) * (rules.bias_m * site.metre) ** 2
-    squared = np.einsum("ni,nij,nj->n", miss, np.linalg.inv(spread), miss)
-    looks = appearance.mean_looks(people.looks)
-    evidence = appearance.evidence(people.cosines, cosines(looks[i], looks[j]))
-    close = ~together.any(axis=1) & (squared <= _GATE) & (evidence > -1)
-    pair = np.stack([people.numbers[i[close]], people.numbers[j[close]]], axis=1)
-    match = (pair[:, None] == people.pair[None]).all(axis=2)
-    since = np.full(len(pair), now)
-    old = match.any(axis=1)
-    since[old] = people.pair_since[match.argmax(axis=1)[old]] if len(people.pair) else now
-    people = replace(people, pair=pair, pair_since=since)
-    decisions: list[Decision] = []
-    gone: set[int] = set()
-    for at in np.flatnonzero(now - since >= rules.join_s).tolist():
-        stays, goes = (int(number) for number in pair[at])
-        if {stays, goes} & gone:
-            continue
-        gone.add(goes)
-        decisions.append(
-            Decision(Kind.MERGED, now, stays, other=goes, by_looks=float(evidence[np.flatnonzero(close)[at]]))
-        )
-        people = _joined(people, stays, goes)
-    return people, decisions
-
-
-def _joined(people: People, stays: int, goes: int) -> People:
-    a, b = np.searchsorted(people.numbers, [stays, goes])
-    last, looks = people.last.copy(), people.looks.copy()
-    last[a] = np.maximum(last[a], last[b])
-    looks[a] += looks[b]
-    kept = people.numbers != goes
-    left = ~(people.pair == goes).any(axis=1)
-    return replace(
-        people,
-        numbers=people.numbers[kept],
-        placed=people.placed[kept],
-        mean=people.mean[kept],
-        covariance=people.covariance[kept],
-        last=last[kept],
-        looks=looks[kept],
-        track_person=np.where(people.track_person == goes, stays, people.track_person),
-        pair=people.pair[left],
-        pair_since=people.pair_since[left],
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kinemesh.snapshot import SnapshotFormat
 from kinemesh_detect_track.domain.association import appearance
 from kinemesh_detect_track.domain.boxes import Floats, Ints
-from kinemesh_detect_track.domain.looks import Looks
+from kinemesh_detect_track.domain.looks import Looks, of_size
 
 VERSION: Final = 1
 
@@ -21,6 +21,7 @@ class People:
     """P people, T tracks of cameras that belong to them or to nobody yet, and M pairs of people who are at one place.
 
     :ivar time: float64 [1], seconds of the latest step on the environment's clock; NaN before the first.
+    :ivar metre: float64 [1], length of a metre in a map's unit that does not tell; NaN as long as it is not known.
     :ivar next_number: of the next person.
     :ivar numbers: int64 [P], ascending.
     :ivar placed: bool [P], whether a person has a place on the map.
@@ -42,6 +43,7 @@ class People:
     """
 
     time: Floats
+    metre: Floats
     next_number: int
     numbers: Ints
     placed: NDArray[np.bool_]
@@ -81,6 +83,7 @@ _FORMAT: Final = SnapshotFormat(
     ("next_number",),
     {
         "time": ("<f8", (1,)),
+        "metre": ("<f8", (1,)),
         "numbers": ("<i8", ("people",)),
         "placed": ("|b1", ("people",)),
         "mean": ("<f8", ("people", 4)),
@@ -110,6 +113,7 @@ def nobody(cameras: int, known: Looks) -> People:
     count, size = known.shape
     return People(
         time=np.array([np.nan]),
+        metre=np.array([np.nan]),
         next_number=count + 1,
         numbers=np.arange(1, count + 1),
         placed=np.zeros(count, np.bool_),
@@ -128,4 +132,17 @@ def nobody(cameras: int, known: Looks) -> People:
         pair=np.zeros((0, 2), np.int64),
         pair_since=np.zeros(0),
         cosines=appearance.unknown(),
+    )
+
+
+def looking(people: People, size: int) -> People:
+    """The same people when embeddings turn out to have a length; before the first one, nothing tells which.
+
+    :raises InvalidArgument: EMBEDDING_SIZE_CHANGED if they had another one.
+    """
+    before = people.looks.shape[1]
+    return replace(
+        people,
+        looks=of_size(people.looks if before else None, len(people.looks), size),
+        track_looks=of_size(people.track_looks if before else None, len(people.track_looks), size),
     )

@@ -1,0 +1,75 @@
+"""What speaks for a track's being a person: the place on the map, the time that the way takes, and looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinemesh_detect_track.domain.association import appearance
+from kinemesh_detect_track.domain.association.people import People
+from kinemesh_detect_track.domain.association.places import Rules, Site
+from kinemesh_detect_track.domain.association.views import Seen
+from kinemesh_detect_track.domain.boxes import Floats, Ints
+from kinemesh_detect_track.domain.looks import alike
+
+IMPOSSIBLE: Final = -1e6
+GATE: Final = 9.21
+"""Squared Mahalanobis distance within which 99 % of what belongs together lies, in two dimensions."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """What speaks for each of U tracks being each of P people.
+
+    :ivar score: float64 [U, P], all in all; ``IMPOSSIBLE`` where it cannot be, or is not known well enough yet.
+    :ivar place: float64 [U, P], of it, what places say.
+    :ivar looks: float64 [U, P], of it, what looks say.
+    """
+
+    score: Floats
+    place: Floats
+    looks: Floats
+
+
+def case(
+    people: People,
+    seen: Seen,
+    rows: Ints,
+    tracks: Ints,
+    ready: NDArray[np.bool_],
+    noise: Floats,
+    site: Site,
+    rules: Rules,
+) -> Case:
+    now = float(people.time[0])
+    camera = seen.camera[rows]
+    latest = people.last.max(axis=1, initial=-np.inf)
+    gap = now - latest
+    free = people.track_since[tracks][:, None] > people.last[:, camera].T
+    known = people.placed[None] & np.isfinite(seen.position[rows, 0])[:, None]
+    miss = np.where(known[..., None], seen.position[rows][:, None] - people.mean[None, :, :2], 0.0)
+    spread = np.where(known[..., None, None], people.covariance[None, :, :2, :2] + noise[rows][:, None], np.eye(2))
+    inverse = np.linalg.inv(spread)
+    squared = np.einsum("upi,upij,upj->up", miss, inverse, miss)
+    place = np.log(site.area) - squared / 2 - np.log(np.linalg.det(2 * np.pi * spread)) / 2
+    near = known & (gap <= rules.near_s)[None]
+    reach = rules.fastest * site.metre * gap[None] + 3 * np.sqrt(np.trace(noise[rows], axis1=1, axis2=2))[:, None]
+    possible = free & np.where(near, squared <= GATE, True)
+    possible &= ~known | (np.linalg.norm(miss, axis=2) <= reach)
+    seen_before = np.isfinite(latest)
+    came_from = people.last.argmax(axis=1) if people.last.shape[1] else np.zeros(len(latest), np.int64)
+    least = site.least_travel[came_from][:, camera].T
+    longest = site.longest_travel[came_from][:, camera].T
+    possible &= known | ~seen_before[None] | ((gap[None] >= least) & (gap[None] <= longest))
+    possible &= near | ready[:, None]
+    looks = appearance.evidence(
+        people.cosines, alike(appearance.mean_looks(people.track_looks[tracks]), appearance.mean_looks(people.looks))
+    )
+    # Without a place, whoever was there before is as likely as everybody else who was, and as somebody new.
+    among = -np.log1p((possible & ~known).sum(axis=1, keepdims=True))
+    score = looks + np.where(known, place, among)
+    possible &= score > np.where(near, 0.0, rules.least_evidence)
+    return Case(np.where(possible, score, IMPOSSIBLE), np.where(known, place, 0.0), looks)
