@@ -11,8 +11,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
+from kinemesh.environment.v1 import environment_pb2
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.model.v1 import model_pb2
+from kinemesh.recordings import recording_name
 from kinemesh.serving.interceptor import caller
 from kinemesh.session.v1 import session_pb2
 from kinemesh.storage import ObjectStore, keys
@@ -36,6 +38,8 @@ class Catalogue:
     jobs: dict[str, job_pb2.Job] = field(default_factory=dict)
     models: dict[str, model_pb2.Model] = field(default_factory=lambda: {model.model: model for model in _served()})
     sessions: dict[str, session_pb2.Session] = field(default_factory=dict)
+    environments: dict[str, environment_pb2.Environment] = field(default_factory=dict)
+    identities: dict[str, environment_pb2.Identity] = field(default_factory=dict)
     uploads: dict[str, str] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)
     logs: dict[str, list[job_pb2.JobLog]] = field(default_factory=dict)
@@ -76,6 +80,41 @@ class Catalogue:
             session.result_job_id = session.job_id
             session.has_instructor_tracking_result = True
         return session
+
+    def environment(self, environment_id: str, owner: str) -> environment_pb2.Environment:
+        if environment_id not in self.environments or self.environments[environment_id].owner != owner:
+            raise errors.NotFound(
+                "ENVIRONMENT_NOT_FOUND", "The environment does not exist.", environment_id=environment_id
+            )
+        return self.environments[environment_id]
+
+    def add_tracking(self, job_id: str, owner: str, parameters: parameters_pb2.JobParameters) -> job_pb2.Job:
+        """A job over the recordings of its environment."""
+        asked = parameters.multi_camera
+        environment = self.environment(asked.environment_id, owner)
+        if not environment.cameras:
+            raise errors.FailedPrecondition("NO_CAMERAS", "The environment has no cameras.")
+        inputs = []
+        for camera in environment.cameras:
+            if not camera.sub_videos:
+                message = "A camera has no videos."
+                raise errors.FailedPrecondition("CAMERA_WITHOUT_VIDEOS", message, camera=camera.camera)
+            for number, video in enumerate(camera.sub_videos):
+                name = recording_name(camera.camera, number)
+                inputs.append(job_pb2.JobInput(camera=name, asset_id=video.asset_id, start_sec=video.start_sec))
+        asked.environment.CopyFrom(environment)
+        job = self.jobs[job_id] = job_pb2.Job(
+            job_id=job_id,
+            owner=owner,
+            pipeline="multi_camera",
+            state=job_pb2.JOB_STATE_QUEUED,
+            stage="split",
+            inputs=inputs,
+            parameters=parameters,
+            create_time=now(),
+            update_time=now(),
+        )
+        return job
 
     def complete(self, parameters: parameters_pb2.JobParameters) -> None:
         """Check and fill in the model of a job, as ingest does."""

@@ -59,6 +59,23 @@ class Gateway:
         job_id: str = answer.json()["job_id"]
         return job_id
 
+    async def site(self, cameras: int = 2) -> str:
+        """An environment whose cameras have a recording each."""
+        asset_id = await self.asset(MP4_HEAD + b"video")
+        described = [{"camera": f"c{n:02}", "sub_videos": [{"asset_id": asset_id}]} for n in range(cameras)]
+        answer = await self.http.post("/api/v1/environments", json={"cameras": described})
+        assert answer.status_code == 201, answer.text
+        environment_id: str = answer.json()["environment_id"]
+        return environment_id
+
+    async def task(self) -> str:
+        """A queued processing task."""
+        body = {"environment_id": await self.site()}
+        answer = await self.http.post("/api/v1/processing-tasks/start", json=body)
+        assert answer.status_code == 202, answer.text
+        task_id: str = answer.json()["task_id"]
+        return task_id
+
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def gateway(nats_server: Any, s3_server: Any, s3_store: ObjectStore) -> AsyncIterator[Gateway]:
@@ -66,7 +83,7 @@ async def gateway(nats_server: Any, s3_server: Any, s3_store: ObjectStore) -> As
     async with serve_catalogue(catalogue) as (ingest, health):
         settings = GatewaySettings(
             http=HttpSettings(port=free_ports(1)[0], cors_origins=(ORIGIN,), json_limit_kb=64, websocket_send_s=1.0),
-            upstreams=UpstreamSettings(ingest=ingest, timeout_s=5.0),
+            upstreams=UpstreamSettings(ingest=ingest, detect_track=ingest, timeout_s=5.0),
             uploads=UploadSettings(max_size_mb=64, concurrent=2),
             pitstop=PitstopSettings(max_file_size_mb=2),
             nats=NatsSettings(url=nats_server.url),

@@ -1,4 +1,4 @@
-"""Ingest as the gateway sees it, over real gRPC, with its database in memory."""
+"""Ingest and detect_track as the gateway sees them, over real gRPC, with a database in memory."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from kinemesh.session.v1 import session_pb2, session_pb2_grpc
 from kinemesh.storage import Part, keys
 
 from .catalogue import Catalogue, now
+from .sites_stand_in import add_sites
 
 _FIFTEEN_MINUTES = timedelta(minutes=15)
 PART = 5 * 1024 * 1024
@@ -117,6 +118,10 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             job_id = self.c.requests.setdefault(request.request_id, job_id)
             if job_id in self.c.jobs:
                 return job_pb2.CreateJobResponse(job=self.c.jobs[job_id])
+        if request.parameters.HasField("multi_camera"):
+            if request.inputs:
+                raise errors.InvalidArgument("INPUTS_NOT_TAKEN", "The environment has the recordings.", field="inputs")
+            return job_pb2.CreateJobResponse(job=self.c.add_tracking(job_id, owner, request.parameters))
         job = self.c.add_job(job_id, owner, request.inputs[0].asset_id, request.parameters)
         return job_pb2.CreateJobResponse(job=job)
 
@@ -137,7 +142,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
     async def CancelJob(self, request: Any, context: Any) -> Any:  # noqa: N802
         job = self.c.job(request.job_id, await self.c.heard("CancelJob", context))
-        if job.state == job_pb2.JOB_STATE_SUCCEEDED:
+        if job.state in (job_pb2.JOB_STATE_SUCCEEDED, job_pb2.JOB_STATE_FAILED):
             raise errors.FailedPrecondition("JOB_ENDED", "The job has ended.", state="SUCCEEDED")
         job.state = job_pb2.JOB_STATE_CANCELLED
         return job_pb2.CancelJobResponse(job=job)
@@ -318,6 +323,7 @@ async def serve_catalogue(catalogue: Catalogue) -> AsyncIterator[tuple[str, Heal
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs(catalogue), server)
     model_pb2_grpc.add_ModelServiceServicer_to_server(models(catalogue), server)
     session_pb2_grpc.add_SessionServiceServicer_to_server(sessions(catalogue), server)
+    add_sites(catalogue, server)
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     port = server.add_insecure_port("127.0.0.1:0")

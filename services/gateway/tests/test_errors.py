@@ -152,7 +152,7 @@ async def test_health_names_every_part(gateway: Any) -> None:
     answer = await gateway.http.get("/api/v1/health")
     assert answer.status_code == 200
     assert answer.json()["status"] == "ok"
-    assert set(answer.json()["services"]) == {"ingest", "nats", "s3"}
+    assert set(answer.json()["services"]) == {"detect_track", "ingest", "nats", "s3"}
     await gateway.ingest_health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     try:
         answer = await gateway.http.get("/api/v1/health")

@@ -111,7 +111,7 @@ async def test_a_job_takes_the_parameters_of_its_pipeline(gateway: Any) -> None:
     job = answer.json()
     assert answer.headers["location"] == f"/api/v1/jobs/{job['job_id']}"
     assert (job["state"], job["pipeline"], job["failure"]) == ("QUEUED", "pose", None)
-    assert job["inputs"] == [{"camera": "main", "asset_id": asset_id}]
+    assert job["inputs"] == [{"camera": "main", "asset_id": asset_id, "start_sec": None}]
     assert job["parameters"]["subject"] == "AT_POINT"
     assert job["parameters"]["subject_point"]["point"] == {"x": 0.5, "y": 0.25}
     sent = gateway.catalogue.jobs[job["job_id"]].parameters.pose

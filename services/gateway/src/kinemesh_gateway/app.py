@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from kinemesh.bus.connection import connect
 from kinemesh.serving.server import Service
 from kinemesh.storage import ObjectStore
+from kinemesh_gateway.histories import Histories
 from kinemesh_gateway.rest.api import bind, create_api, serve
 from kinemesh_gateway.rest.context import Mesh
 from kinemesh_gateway.rest.health import NEEDED
@@ -23,7 +24,8 @@ async def app(settings: GatewaySettings) -> AsyncIterator[Service]:
         bus = await stack.enter_async_context(connect(settings.nats, "gateway"))
         upstreams = await stack.enter_async_context(connect_upstreams(settings.upstreams))
         checks = {**upstreams.checks, "nats": bus.ready, "s3": store.ready}
-        mesh = Mesh(settings=settings, upstreams=upstreams, store=store, bus=bus, checks=checks)
+        histories = Histories(bus, settings.http.websocket_kept_mb * 2**20)
+        mesh = Mesh(settings, upstreams, store, bus, histories, checks)
         yield Service(
             loops=(serve(create_api(settings), mesh, taken),),
             dependencies={name: check for name, check in checks.items() if name in NEEDED},

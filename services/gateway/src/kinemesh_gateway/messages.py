@@ -1,11 +1,13 @@
 """Protobuf ↔ JSON.
 
 JSON keeps the fields' proto names; enums are short names (``SUCCEEDED`` for ``JOB_STATE_SUCCEEDED``, null when not
-set), times are RFC 3339, messages that are not set are null.
+set), times are RFC 3339, bytes are base64, messages that are not set are null.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 import unicodedata
 from collections.abc import Sequence
@@ -19,7 +21,8 @@ from kinemesh.errors import InvalidArgument
 from kinemesh.job.v1 import job_pb2
 
 _MOST_ITEMS = 10_000
-_FREE_TEXT = frozenset(("notes",))
+_FREE_TEXT = frozenset(("notes", "description"))
+_TIMESTAMP = "google.protobuf.Timestamp"
 
 STATES = {
     "QUEUED": "queued",
@@ -54,7 +57,8 @@ def _field_json(message: Message, field: FieldDescriptor) -> Any:
         return None
     value = getattr(message, field.name)
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return dict(value)
+        kind = field.message_type.fields_by_name["value"]
+        return {key: _value_json(item, kind) for key, item in value.items()}
     if field.is_repeated:
         return [_value_json(item, field) for item in value]
     return _value_json(value, field)
@@ -73,8 +77,8 @@ def _value_json(value: Any, field: FieldDescriptor) -> Any:
     if field.enum_type is not None:
         return _short_names(field.enum_type)[value] if value else None
     if field.message_type is None:
-        return value
-    if field.message_type.full_name == "google.protobuf.Timestamp":
+        return base64.b64encode(value).decode() if field.type == FieldDescriptor.TYPE_BYTES else value
+    if field.message_type.full_name == _TIMESTAMP:
         return value.ToJsonString()
     if field.message_type.full_name == "google.protobuf.Struct":
         return _with_integers(MessageToDict(value))
@@ -129,9 +133,19 @@ def _set(message: Message, field: FieldDescriptor, value: Any, where: str) -> No
     if field.message_type is not None:
         target = getattr(message, field.name)
         target.SetInParent()
-        from_json(target, value, where)
+        if field.message_type.full_name == _TIMESTAMP:
+            _set_time(target, value, where)
+        else:
+            from_json(target, value, where)
     else:
         setattr(message, field.name, _scalar(field, value, where))
+
+
+def _set_time(target: Any, value: Any, where: str) -> None:
+    try:
+        target.FromJsonString(value)
+    except (TypeError, ValueError, AttributeError):
+        raise _invalid(where, "must be a time such as 2026-03-01T08:00:00Z") from None
 
 
 def _scalar(field: FieldDescriptor, value: Any, where: str) -> Any:
@@ -140,6 +154,8 @@ def _scalar(field: FieldDescriptor, value: Any, where: str) -> Any:
         if not isinstance(value, str):
             raise _invalid(where, "must be a name")
         return enum_number(field.enum_type, value, where)
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return _bytes(value, where)
     if kind == FieldDescriptor.CPPTYPE_STRING:
         readable = _is_free_text if field.name in _FREE_TEXT else str.isprintable
         if not isinstance(value, str) or not readable(value):
@@ -156,6 +172,13 @@ def _scalar(field: FieldDescriptor, value: Any, where: str) -> Any:
     if value != int(value) or not -(2**31) <= value < 2**31:
         raise _invalid(where, "must be a whole number below 2147483648")
     return int(value)
+
+
+def _bytes(value: Any, where: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        raise _invalid(where, "must be base64") from None
 
 
 def _is_free_text(value: str) -> bool:

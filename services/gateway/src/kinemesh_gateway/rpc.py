@@ -11,6 +11,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from kinemesh.asset.v1 import asset_pb2_grpc
+from kinemesh.detect_track.v1 import detect_track_pb2_grpc
+from kinemesh.environment.v1 import environment_pb2_grpc
 from kinemesh.job.v1 import job_pb2_grpc
 from kinemesh.model.v1 import model_pb2_grpc
 from kinemesh.serving.channel import open_channel
@@ -23,9 +25,14 @@ _HEALTH_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Upstreams:
-    """The stubs that routes call, and a check per service."""
+    """The stubs that routes call, and a check per service.
+
+    :ivar detect_track: None without an address.
+    """
 
     assets: Any
+    detect_track: Any
+    environments: Any
     jobs: Any
     models: Any
     sessions: Any
@@ -41,9 +48,11 @@ async def connect_upstreams(settings: UpstreamSettings) -> AsyncIterator[Upstrea
             for name, address in settings.model_dump().items()
             if isinstance(address, str) and address
         }
-        ingest = channels["ingest"]
+        ingest, detect_track = channels["ingest"], channels.get("detect_track")
         yield Upstreams(
             assets=asset_pb2_grpc.AssetServiceStub(ingest),
+            detect_track=detect_track and detect_track_pb2_grpc.DetectTrackServiceStub(detect_track),
+            environments=environment_pb2_grpc.EnvironmentServiceStub(ingest),
             jobs=job_pb2_grpc.JobServiceStub(ingest),
             models=model_pb2_grpc.ModelServiceStub(ingest),
             sessions=session_pb2_grpc.SessionServiceStub(ingest),

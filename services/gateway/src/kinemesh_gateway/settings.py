@@ -24,6 +24,9 @@ class HttpSettings(Group):
     public_url: str = Field(default="", description="base of absolute URLs in answers; that of the request if empty")
     json_limit_kb: int = Field(default=1024, ge=1, le=64 * 1024)
     websocket_send_s: float = Field(default=10.0, gt=0, le=25, description="a client slower than this is let go")
+    websocket_kept_mb: int = Field(
+        default=64, ge=1, le=4096, description="of histories that those who watch the same tracking share"
+    )
 
     @field_validator("host")
     @classmethod
@@ -58,7 +61,7 @@ class HttpSettings(Group):
 
 
 class UpstreamSettings(Group):
-    """Addresses of the services behind, host:port; one that is empty is not asked for its health."""
+    """Addresses of the services behind, host:port; one that is empty is not called, nor asked for its health."""
 
     ingest: str = Field(default="127.0.0.1:50051", min_length=1)
     detect_track: str = ""

@@ -16,6 +16,7 @@ from kinemesh.job.v1 import job_pb2
 from kinemesh.serving.channel import call
 from kinemesh_gateway.domain.frames import FrameOrder
 from kinemesh_gateway.messages import state_name, to_json
+from kinemesh_gateway.tracking import update
 
 
 async def job_messages(
@@ -58,6 +59,8 @@ def event_message(sequence: int, event: event_pb2.JobEvent, order: FrameOrder) -
         if not fresh:
             return None
         payload: dict[str, Any] = {"camera": event.frames.camera, "frames": [_frame(frames[i]) for i in fresh]}
+    elif kind == "steps":
+        payload = {"steps": [update(step) for step in event.steps.steps]}
     else:
         payload = to_json(getattr(event, kind))
     return {

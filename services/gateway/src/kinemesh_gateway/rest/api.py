@@ -18,19 +18,28 @@ from kinemesh.errors import Unavailable
 from kinemesh_gateway.rest import (
     analyze,
     assets,
+    environments,
     health,
     jobs,
     models,
     pipelines,
     pitstop,
+    processing_tasks,
     session_resources,
     sessions,
+    tracks,
     watch,
 )
 from kinemesh_gateway.rest.context import OWNER_HEADER, Mesh
 from kinemesh_gateway.rest.errors import handle_errors
 from kinemesh_gateway.rest.middleware import RequestContext
-from kinemesh_gateway.rest.parameters import InstructorParameters, PitstopParameters, PoseParameters
+from kinemesh_gateway.rest.parameters import (
+    InstructorParameters,
+    MultiCameraParameters,
+    PitstopParameters,
+    PoseParameters,
+)
+from kinemesh_gateway.rest.sites import HomographyBody
 from kinemesh_gateway.rest.upload import Uploader
 from kinemesh_gateway.settings import GatewaySettings, HttpSettings
 
@@ -45,7 +54,31 @@ _IDLE_S = 75
 _STREAMED = re.compile(
     "|".join((analyze.PATH, pitstop.PATH, f"{sessions.PATH}/import", f"{models.PATH}/[^/]+/test")), re.ASCII
 )
-_IN_TEXT = (PoseParameters, InstructorParameters, PitstopParameters, sessions.ImportMetadata)
+_ROUTERS = (
+    assets,
+    jobs,
+    pipelines,
+    models,
+    environments,
+    tracks,
+    session_resources,
+    analyze,
+    processing_tasks,
+    sessions,
+    pitstop,
+    health,
+    watch,
+)
+_IN_TEXT = (
+    PoseParameters,
+    InstructorParameters,
+    PitstopParameters,
+    MultiCameraParameters,
+    sessions.ImportMetadata,
+    HomographyBody,
+    processing_tasks.StatusUpdate,
+    processing_tasks.TrackingUpdate,
+)
 _REQUEST_HEADERS = [
     "Content-Type",
     "Idempotency-Key",
@@ -70,23 +103,23 @@ _DESCRIPTION = """Videos in; people, poses, metrics and annotated videos out.
 
 Errors are `ErrorAnswer`s. Times are RFC 3339 in UTC. Ids are opaque. Repeating a call with the same `Idempotency-Key`
 answers as the first time. A job's progress, log and results per frame come over `WS /ws/jobs/{job_id}?since=SEQUENCE`,
-as `{"type": "state" | "progress" | "log" | "frames", "sequence", "job_id", "time", "payload"}`."""
+as `{"type": "state" | "progress" | "log" | "frames" | "steps", "sequence", "job_id", "time", "payload"}`; what several
+cameras see together over `WS /ws/tracking/{task_id}?since_frame=N`, as `StatusUpdate`s and `TrackingUpdate`s."""
 
 
 def create_api(settings: GatewaySettings) -> FastAPI:
     """The routes; they work once ``app.state.mesh`` is set."""
     app = FastAPI(title="Kinemesh", version=VERSION, description=_DESCRIPTION)
     app.state.uploader = Uploader(settings.uploads)
-    for module in (assets, jobs, pipelines, models, session_resources, analyze, sessions, pitstop, health):
+    for module in _ROUTERS:
         app.include_router(module.router)
-    app.include_router(watch.router)
     handle_errors(app)
     app.add_middleware(RequestContext, settings=settings.http, streamed=_STREAMED)
     if settings.http.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.http.cors_origins,
-            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=_REQUEST_HEADERS,
             expose_headers=_RESPONSE_HEADERS,
         )

@@ -17,6 +17,7 @@ from kinemesh.serving.health import Check
 from kinemesh.serving.interceptor import LOCAL_OWNER
 from kinemesh.storage import ObjectStore
 from kinemesh_gateway.domain.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, page
+from kinemesh_gateway.histories import Histories
 from kinemesh_gateway.rpc import Upstreams
 from kinemesh_gateway.settings import GatewaySettings
 
@@ -35,6 +36,7 @@ class Mesh:
     upstreams: Upstreams
     store: ObjectStore
     bus: Bus
+    histories: Histories
     checks: Mapping[str, Check]
 
 
@@ -91,4 +93,5 @@ IdempotencyKey = Annotated[str, Depends(_idempotency_key)]
 AssetId = Annotated[str, Path(max_length=128, pattern=_ID)]
 JobId = Annotated[str, Path(max_length=128, pattern=_ID)]
 SessionId = Annotated[str, Path(max_length=128, pattern=_ID)]
+EnvironmentId = Annotated[str, Path(max_length=128, pattern=_ID)]
 Name = Annotated[str, Path(max_length=128, pattern=_ID)]

@@ -36,6 +36,17 @@ def json_field(fields: Mapping[str, str], name: str, default: Any) -> Any:
         raise InvalidArgument("FIELD_INVALID", f"The field {name} must hold JSON.", field=name) from None
 
 
+def parsed(body: bytes) -> Any:
+    """The JSON of a body.
+
+    :raises InvalidArgument: ``BODY_INVALID``.
+    """
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise InvalidArgument("BODY_INVALID", "The body is not JSON.", field="body") from None
+
+
 def checked(kind: type[B], values: Any, field: str = "") -> B:
     """The values of a form's fields, or of one field with JSON.
 

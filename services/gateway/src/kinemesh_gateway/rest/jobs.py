@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -25,14 +25,9 @@ _MOST_LOG_LINES = 1000
 async def create_job(body: JobCreate, call: CallerDep, key: IdempotencyKey, response: Response) -> Any:
     """Check the parameters and queue a job."""
     inputs = [("main", body.asset_id)] if body.asset_id else [(i.camera, i.asset_id) for i in body.inputs or ()]
-    request = job_pb2.CreateJobRequest(
-        inputs=[job_pb2.JobInput(camera=camera, asset_id=asset_id) for camera, asset_id in inputs],
-        parameters=job_parameters(body.pipeline, body.parameters),
-        request_id=key,
-    )
-    created = await call(call.mesh.upstreams.jobs.CreateJob, request)
-    response.headers["Location"] = f"{router.prefix}/{created.job.job_id}"
-    return job_json(created.job)
+    job = await create(call, job_parameters(body.pipeline, body.parameters), inputs, key)
+    response.headers["Location"] = f"{router.prefix}/{job.job_id}"
+    return job_json(job)
 
 
 @router.get("", response_model=JobList, responses=documented(400))
@@ -118,6 +113,19 @@ async def find(call: Caller, job_id: str, pipeline: str = "") -> job_pb2.Job:
     job: job_pb2.Job = found.job
     if pipeline not in ("", job.pipeline):
         raise NotFound("JOB_NOT_FOUND", "The job does not exist.", job_id=job_id)
+    return job
+
+
+async def create(
+    call: Caller, parameters: parameters_pb2.JobParameters, inputs: Iterable[tuple[str, str]] = (), key: str = ""
+) -> job_pb2.Job:
+    """A new job over ``(camera, asset_id)``; the same one when asked for again with the same key."""
+    request = job_pb2.CreateJobRequest(
+        inputs=[job_pb2.JobInput(camera=camera, asset_id=asset_id) for camera, asset_id in inputs],
+        parameters=parameters,
+        request_id=key,
+    )
+    job: job_pb2.Job = (await call(call.mesh.upstreams.jobs.CreateJob, request)).job
     return job
 
 

@@ -79,3 +79,19 @@ class PitstopParameters(Body):
     race: str | None = Field(default=None, max_length=200)
     notes: str | None = Field(default=None, max_length=10_000)
     style: OverlayStyle | None = None
+
+
+class MultiCameraParameters(Body):
+    """Which site, and what finds and recognises its people."""
+
+    environment_id: str = Field(min_length=1, max_length=128)
+    model: str | None = Field(default=None, max_length=64, description="detector; the default one when not given")
+    embedder: str | None = Field(
+        default=None, max_length=64, description="what people are recognised by; the default one when not given"
+    )
+    render: bool | None = Field(
+        default=None, description="also draws a video of every camera and a mosaic with the map"
+    )
+    threshold: Threshold | None = Field(default=None, description="least score of a box; 0.5")
+    input_size: InputSize | None = Field(default=None, description=INPUT_SIZE)
+    style: OverlayStyle | None = None

@@ -123,8 +123,16 @@ class JobInput(Body):
     asset_id: str = Field(min_length=1, max_length=128)
 
 
+class JobMedia(BaseModel):
+    """Media that a job reads."""
+
+    camera: str = Field(description="that of the recording; a camera's second one is `c09.2`")
+    asset_id: str
+    start_sec: float | None = Field(description="of its first frame on the environment's clock; for `multi_camera`")
+
+
 class JobCreate(Body):
-    """Asks for a job over one asset, or over one asset per camera."""
+    """Asks for a job over one asset; `multi_camera` takes the recordings of its environment, and no assets."""
 
     pipeline: str = Field(min_length=1, max_length=64, examples=["pose"])
     asset_id: str | None = Field(default=None, min_length=1, max_length=128)
@@ -137,7 +145,8 @@ class JobCreate(Body):
 
     @model_validator(mode="after")
     def _one_of(self) -> JobCreate:
-        if (self.asset_id is None) == (self.inputs is None):
+        given = (self.asset_id is not None) + (self.inputs is not None)
+        if given > 1 or (not given and self.pipeline != "multi_camera"):
             raise ValueError("give either asset_id or inputs")
         return self
 
@@ -169,7 +178,7 @@ class Job(BaseModel):
     stage: str
     progress: float = Field(description="0 to 1")
     stages: list[StageProgress]
-    inputs: list[JobInput]
+    inputs: list[JobMedia]
     parameters: dict[str, Any]
     failure: Failure | None
     outputs: list[JobOutput]
@@ -210,7 +219,7 @@ class PipelineStage(BaseModel):
 
     stage: str
     service: str
-    unit: str = Field(description="asset, segment, or job")
+    unit: str = Field(description="asset, segment, window, or job")
     after: list[str] = Field(description="stages whose results it reads")
     ordered: bool = Field(description="whether segments are taken in order")
 

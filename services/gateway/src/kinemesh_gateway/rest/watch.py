@@ -1,10 +1,12 @@
-"""``WS /ws/jobs/{job_id}``"""
+"""``WS /ws/jobs/{job_id}``, and what WebSockets have in common."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
+from typing import Any
 
 import structlog
 from fastapi import APIRouter, WebSocket
@@ -29,8 +31,17 @@ async def watch_job(websocket: WebSocket, job_id: str) -> None:
 
     An error closes with 4000 + its HTTP status, and its reason; a client that reads too slowly with 4408.
     """
-    await websocket.accept()
-    sending = asyncio.create_task(_send(websocket, job_id))
+    await serve(websocket, _send(websocket, job_id))
+
+
+async def serve(websocket: WebSocket, messages: Coroutine[Any, Any, None]) -> None:
+    """Accept a WebSocket, let ``messages`` send until they end or the client leaves, and say how it ended."""
+    try:
+        await websocket.accept()
+    except BaseException:
+        messages.close()
+        raise
+    sending = asyncio.create_task(messages)
     leaving = asyncio.create_task(_gone(websocket))
     try:
         await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -50,7 +61,7 @@ async def watch_job(websocket: WebSocket, job_id: str) -> None:
 async def _send(websocket: WebSocket, job_id: str) -> None:
     call = caller_of(websocket)
     settings = call.mesh.settings
-    since = _since(websocket)
+    since = number_of(websocket, "since")
     messages = job_messages(
         call.mesh.upstreams.jobs,
         call.mesh.bus,
@@ -66,10 +77,10 @@ async def _send(websocket: WebSocket, job_id: str) -> None:
                 async with asyncio.timeout(settings.http.websocket_send_s):
                     await websocket.send_text(text)
             except TimeoutError:
-                raise _TooSlow from None
+                raise TooSlow from None
 
 
-class _TooSlow(Exception):
+class TooSlow(Exception):
     """A client did not read for too long."""
 
 
@@ -79,10 +90,14 @@ async def _gone(websocket: WebSocket) -> None:
         pass
 
 
-def _since(websocket: WebSocket) -> int:
-    text = websocket.query_params.get("since", "0")
+def number_of(websocket: WebSocket, name: str) -> int:
+    """A whole number in the query, 0 when not given.
+
+    :raises InvalidArgument: ``FIELD_INVALID``.
+    """
+    text = websocket.query_params.get(name, "0")
     if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise InvalidArgument("FIELD_INVALID", "since must be a sequence that a message had.", field="since")
+        raise InvalidArgument("FIELD_INVALID", f"{name} must be a whole number that a message had.", field=name)
     return int(text)
 
 
@@ -90,7 +105,7 @@ def _ending(sending: asyncio.Task[None]) -> tuple[int, str]:
     error = sending.exception()
     if error is None:
         return 1000, ""
-    if isinstance(error, _TooSlow):
+    if isinstance(error, TooSlow):
         return TOO_SLOW, "TOO_SLOW"
     if isinstance(error, WebSocketDisconnect):
         return 1001, ""
