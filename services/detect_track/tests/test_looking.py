@@ -12,7 +12,7 @@ from kinemesh.inference.detector import Boxes
 from kinemesh.results.columns import from_parquet, to_parquet, to_table
 from kinemesh.results.looks import LOOK_SCHEMA, LookRows
 from kinemesh.testing.fixtures import TritonServer
-from kinemesh_detect_track.looking import Looks, look_rows, looks_at, moments
+from kinemesh_detect_track.looking import Looks, embeddings, look_rows, looks_at, moments
 from kinemesh_detect_track.models import Models
 from kinemesh_detect_track.rows import tracked_looks
 
@@ -75,6 +75,15 @@ async def test_only_who_is_likely_enough_is_looked_at(models: Models) -> None:
     none = await looks_at(models, embedder, image, boxes(0.1, 0.2), 0.25)
     assert none.embedding.shape == (0, embedder.dimension)
     assert len(none.row) == len(none.quality) == 0
+
+
+async def test_a_tracker_gets_a_row_for_every_box(models: Models) -> None:
+    embedder, image = await models.embedder(EMBEDDER), picture((200, 40, 40), (40, 40, 200))
+    looks = await looks_at(models, embedder, image, boxes(0.9, 0.1, 0.25), 0.25)
+    every = await embeddings(models, embedder, image, boxes(0.9, 0.1, 0.25), 0.25)
+    np.testing.assert_array_equal(every[[0, 2]], looks.embedding)
+    assert not every[1].any()
+    assert (await embeddings(models, embedder, image, boxes(), 0.25)).shape == (0, embedder.dimension)
 
 
 def test_rows_count_through_all_that_was_found() -> None:

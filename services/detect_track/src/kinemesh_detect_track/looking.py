@@ -48,10 +48,19 @@ def moments(times: NDArray[np.float64], interval_s: float) -> NDArray[np.bool_]:
 async def looks_at(models: Models, embedder: Embedder, image: Image, boxes: Boxes, least: float) -> Looks:
     """Look at all boxes in a picture of their pixels whose score is ``least`` or more."""
     row = np.flatnonzero(boxes.scores >= least)
-    if not len(row):
-        return Looks(row, np.empty(0, np.float32), np.empty((0, embedder.dimension), np.float32))
-    pictures, quality = await in_thread(_pictures, image, boxes, row)
+    pictures, quality = await in_thread(_judged, image, boxes, row)
     return Looks(row, quality, await models.embed(embedder, pictures))
+
+
+async def embeddings(
+    models: Models, embedder: Embedder, image: Image, boxes: Boxes, least: float
+) -> NDArray[np.float32]:
+    """The same for a tracker: float32 [D, E] of all D boxes; zeros below ``least``."""
+    row = np.flatnonzero(boxes.scores >= least)
+    made = await models.embed(embedder, await in_thread(crops, image, boxes.corners[row]))
+    result = np.zeros((len(boxes.scores), made.shape[1]), np.float32)
+    result[row] = made
+    return result
 
 
 def look_rows(found: Sequence[Boxes], looks: Sequence[Looks | None], first: int) -> LookRows:
@@ -81,7 +90,7 @@ def no_looks() -> LookRows:
     )
 
 
-def _pictures(image: Image, boxes: Boxes, row: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def _judged(image: Image, boxes: Boxes, row: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     pictures = crops(image, boxes.corners[row])
     height, width = image.shape[:2]
     return pictures, worth(pictures, boxes.corners[row], boxes.scores[row], width, height)

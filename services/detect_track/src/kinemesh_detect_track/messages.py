@@ -21,7 +21,8 @@ from kinemesh_detect_track.domain.tracker import Parameters, parameters_for
 
 _DEFAULT_DETECTIONS, _MOST_DETECTIONS = 300, 1000
 _DEFAULT_LOST_S, _LONGEST_LOST_S = 2.0, 30.0
-_APPEARANCE = 0.25
+_APPEARANCE = 0.5
+"""Share of looks in a live stream: in a crowd at 1 to 3 frames a second it saves a fifth of the exchanges of ids."""
 _PERSON = "person"
 
 

@@ -19,7 +19,7 @@ from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_flight, in_thread
 from kinemesh_detect_track.domain.state import fresh_state
 from kinemesh_detect_track.domain.tracker import Detections, frames_between, step
-from kinemesh_detect_track.looking import LEAST_SHARE, looks_at
+from kinemesh_detect_track.looking import LEAST_SHARE, embeddings
 from kinemesh_detect_track.messages import (
     classes_of,
     detections,
@@ -84,11 +84,7 @@ class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
         async def see(frame: common_pb2.EncodedFrame) -> _Seen:
             image = await self._decode(frame)
             boxes = of_classes(await self._models.look(model, image), classes, most)
-            looks = None
-            if embedder is not None:
-                made = await looks_at(self._models, embedder, image, boxes, least)
-                looks = np.zeros((len(boxes.scores), made.embedding.shape[1]), np.float32)
-                looks[made.row] = made.embedding
+            looks = None if embedder is None else await embeddings(self._models, embedder, image, boxes, least)
             found = Detections(boxes.corners, boxes.scores, boxes.classes, looks)
             return _Seen(frame.frame_index, frame.time_sec, image.shape[1], image.shape[0], found)
 

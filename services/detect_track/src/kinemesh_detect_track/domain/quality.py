@@ -12,9 +12,10 @@ from kinemesh_detect_track.domain.boxes import Floats
 _RATIO: Final = 2.5
 """Height by width of a person who stands or walks and is seen whole."""
 _BORDER_PX: Final = 2.0
-_TALL_PX: Final = 160.0
-"""Height from which on more pixels show nothing new: embedders take pictures not much larger."""
-_SHARP: Final = 0.02
+# In a crowd, both are where looks begin to find their own track again rather than another.
+_TALL_PX: Final = 96.0
+"""Height from which on more pixels say little more."""
+_SHARP: Final = 0.005
 """Share of the detail in a picture's contrast at which half of the sharpness is there."""
 _CELLS: Final = (16, 8)
 """Rows and columns that a box is divided into, to count what of it is hidden."""
@@ -44,7 +45,7 @@ def sharpness(pictures: NDArray[np.uint8]) -> Floats:
     The variance of the Laplacian (Pech-Pacheco et al., *Diatom autofocusing in brightfield microscopy*, 2000), as a
     share of the picture's own variance.
     """
-    grey = pictures.astype(np.float32).mean(axis=3)
+    grey = pictures[..., 1].astype(np.float32)  # green is most of what is bright
     inner = grey[:, 1:-1, 1:-1]
     laplacian = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:] - 4 * inner
     detail = laplacian.var(axis=(1, 2), dtype=np.float64)
@@ -62,7 +63,8 @@ def hidden(box: Floats) -> Floats:
     across = (x[:, None] > box[None, :, :1]) & (x[:, None] < box[None, :, 2:3])  # [N, N, columns]
     down = (y[:, None] > box[None, :, 1:2]) & (y[:, None] < box[None, :, 3:])
     nearer = box[None, :, 3] > box[:, None, 3]
-    covered = np.einsum("ijr,ijc,ij->irc", down, across, nearer, dtype=np.int64) > 0
+    by_rows = (down & nearer[:, :, None]).transpose(0, 2, 1).astype(np.float32)
+    covered = by_rows @ across.astype(np.float32) > 0
     share: Floats = covered.mean(axis=(1, 2))
     return share
 
