@@ -26,7 +26,16 @@ from kinemesh_render.domain.canvas import Rectangle, on_rgb, within
 from kinemesh_render.domain.captions import caption_lines, plates
 from kinemesh_render.domain.drawing import draw_scene
 from kinemesh_render.domain.film import FINE, fitted
-from kinemesh_render.domain.floor import GROUND, TRAIL_SEC, Plan, background, extent_of, plan_of, scene_of_floor
+from kinemesh_render.domain.floor import (
+    GROUND,
+    TRAIL_SEC,
+    Plan,
+    background,
+    drawn_as,
+    extent_of,
+    plan_of,
+    scene_of_floor,
+)
 from kinemesh_render.domain.grid import Grid, grid_of
 from kinemesh_render.domain.paths import PathTable
 from kinemesh_render.domain.scene import Scene
@@ -44,7 +53,7 @@ from kinemesh_render.sources import Reading
 WIDTH: Final = 1920
 HEIGHT: Final = 1080
 _EMPTY: Final[Color] = (14, 15, 18)
-_TITLE: Final[Color] = (52, 56, 66)
+_TITLE: Final[Color] = (110, 120, 142)
 _MOST_PICTURE_PIXELS: Final = 33_177_600
 
 Shown = Sequence[Image | None]
@@ -85,7 +94,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
-    """What does not change within a window."""
+    """What does not change within a window.
+
+    :ivar ground: the mosaic with nothing on it but the map.
+    :ivar titles: of the grid's cells.
+    """
 
     site: Site
     grid: Grid
@@ -135,11 +148,12 @@ class Mosaics:
     ) -> Stage:
         style, site = order_of(task).style, site_of(task.parameters.multi_camera.environment)
         cameras = list(dict.fromkeys([*site.cameras, *(camera_of(recording.name) for recording in recordings)]))
-        grid = grid_of(len(cameras), WIDTH, HEIGHT)
+        firsts = {camera_of(recording.name): recording.index for recording in reversed(recordings)}
+        shapes = sorted(index.width / index.height for index in firsts.values())
+        grid = grid_of(len(cameras), WIDTH, HEIGHT, shapes[len(shapes) // 2])
         moments = [clock.moment(frame) for frame in frames]
         half = 0.5 / clock.step_rate
         chosen = choose(recordings, moments, half)
-        firsts = {camera_of(recording.name): recording.index for recording in reversed(recordings)}
         parts = []
         for recording, numbers in zip(recordings, chosen, strict=True):
             shown = [number for number in numbers if number >= 0]
@@ -160,7 +174,7 @@ class Mosaics:
         picture = await self._picture(site)
         extent = extent_of(site.floor, picture, site.zones, await extent_of_paths(self._store, task))
         plan = plan_of(extent, *grid.floor[2:], y_up=site.floor.y_up)
-        ground = await in_thread(background, plan, site.floor, picture)
+        ground = await in_thread(_ground, grid, background(plan, site.floor, picture))
         since = moments[0] - (style.trail_sec or TRAIL_SEC)
         paths = await paths_between(self._store, task, since, moments[-1], half * 1.02)
         titles = [site.cameras.get(camera, camera) for camera in cameras]
@@ -246,12 +260,9 @@ async def _drawn(
 
 def compose(stage: Stage, number: int, shown: Shown, moment: float) -> Image:
     """One picture of the mosaic: uint8 [HEIGHT, WIDTH, 3]."""
-    image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
-    image[:] = GROUND
+    image = stage.ground.copy()
     canvas = on_rgb(image)
     seen = set()
-    for x, y, width, height in stage.grid.cells:
-        image[y : y + height, x : x + width] = _EMPTY
     for part, picture in zip(stage.parts, shown, strict=True):
         if picture is None:
             continue
@@ -263,12 +274,20 @@ def compose(stage: Stage, number: int, shown: Shown, moment: float) -> Image:
         here = within(canvas, place)
         lines = caption_lines(canvas, 0.8)
         plates(here, 0, 1.35 * lines, title, "" if cell in seen else "no picture", _TITLE, lines)
-    x, y, width, height = stage.grid.floor
-    image[y : y + height, x : x + width] = stage.ground
-    floor = within(canvas, stage.grid.floor)
+    floor = within(canvas, stage.grid.floor, drawn_as=drawn_as(*stage.grid.floor[2:]))
     draw_scene(floor, scene_of_floor(stage.plan, stage.paths, stage.site.zones, moment, stage.style), stage.style)
-    lines = caption_lines(canvas)
-    plates(floor, 0.4 * lines, 1.9 * lines, stage.site.name, clock_text(moment, stage.site.clock_start), _TITLE, lines)
+    lines = caption_lines(canvas, 0.8)
+    plates(floor, lines, 2 * lines, stage.site.name, clock_text(moment, stage.site.clock_start), _TITLE, lines)
+    return image
+
+
+def _ground(grid: Grid, floor: Image) -> Image:
+    """The mosaic with nothing on it but the map."""
+    image = np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8)
+    for x, y, width, height in grid.cells:
+        image[y : y + height, x : x + width] = _EMPTY
+    x, y, width, height = grid.floor
+    image[y : y + height, x : x + width] = floor
     return image
 
 

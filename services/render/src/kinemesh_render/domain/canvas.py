@@ -57,12 +57,19 @@ class Canvas:
     :ivar height: of the picture in pixels.
     :ivar layers: which together hold all channels.
     :ivar matrix: of Y, U and V; None for RGB.
+    :ivar drawn_as: height of the picture for which lines and letters have their size; its own if 0.
     """
 
     width: int
     height: int
     layers: tuple[Layer, ...]
     matrix: ColorMatrix | None = None
+    drawn_as: int = 0
+
+    @property
+    def lines(self) -> int:
+        """Height of the picture for which lines and letters have their size."""
+        return self.drawn_as or self.height
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +96,7 @@ def on_nv12(image: Image, matrix: ColorMatrix) -> Canvas:
     return Canvas(y.shape[1], y.shape[0], (Layer(y, *_NV12[0]), Layer(uv, *_NV12[1])), matrix)
 
 
-def within(canvas: Canvas, part: Rectangle) -> Canvas:
+def within(canvas: Canvas, part: Rectangle, *, drawn_as: int = 0) -> Canvas:
     """A canvas over a part of the picture; its place and size are even."""
     x, y, columns, rows = part
     layers = [
@@ -97,7 +104,7 @@ def within(canvas: Canvas, part: Rectangle) -> Canvas:
         for layer in canvas.layers
         for step in (layer.step,)
     ]
-    return Canvas(columns, rows, tuple(layers), canvas.matrix)
+    return Canvas(columns, rows, tuple(layers), canvas.matrix, drawn_as)
 
 
 def scaled(canvas: Canvas, part: Rectangle, width: int, height: int) -> Image:

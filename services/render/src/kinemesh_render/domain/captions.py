@@ -20,7 +20,7 @@ _LEAST_LINES: Final = 11
 
 def caption_lines(canvas: Canvas, share: float = 1.0) -> int:
     """Size of the text of captions on a canvas, in pixels."""
-    return max(_LEAST_LINES, round(_LABEL_LINES * share * canvas.height / REFERENCE_LINES))
+    return max(_LEAST_LINES, round(_LABEL_LINES * share * canvas.lines / REFERENCE_LINES))
 
 
 def plates(canvas: Canvas, x: float, y: float, text: str, detail: str, color: Color, lines: int) -> None:

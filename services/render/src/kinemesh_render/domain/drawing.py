@@ -43,6 +43,7 @@ _TINT_OCCUPIED: Final = 0.28
 _DASH: Final = 9  # length of a dash and its gap, in thicknesses of the line
 _DASH_SHARE: Final = 0.55
 _SPOT: Final = 2.0  # radius of a place on a map, in thicknesses of the line
+_SPOT_SHARE: Final = 0.8
 _BEYOND: Final = 64  # of a box that reaches further outside the picture nothing more is drawn
 
 
@@ -73,7 +74,7 @@ def pen_for(style: Style, height: int) -> Pen:
 
 def draw_scene(canvas: Canvas, scene: Scene, style: Style) -> None:
     """Draw everything on a picture: what is underneath first."""
-    pen = pen_for(style, canvas.height)
+    pen = pen_for(style, canvas.lines)
     for area in scene.areas:
         _draw_area(canvas, area, pen)
     for trail in scene.trails:
@@ -88,10 +89,10 @@ def draw_scene(canvas: Canvas, scene: Scene, style: Style) -> None:
     for spot in scene.spots:
         _draw_spot(canvas, spot, pen)
     if style.labels:
-        for thing in things:
-            _label_thing(canvas, thing, style)
         for area in scene.areas:
             _label_area(canvas, area)
+        for thing in things:
+            _label_thing(canvas, thing, style)
         for body in scene.bodies:
             _label_body(canvas, body, style)
         for spot in scene.spots:
@@ -267,7 +268,7 @@ def _draw_spot(canvas: Canvas, spot: Spot, pen: Pen) -> None:
 def _label_spot(canvas: Canvas, spot: Spot, pen: Pen) -> None:
     x, y = spot.point.tolist()
     away = _SPOT * pen.line
-    plates(canvas, x + away, y - away, spot.caption, "", spot.color, caption_lines(canvas))
+    plates(canvas, x + away, y - away, spot.caption, "", spot.color, caption_lines(canvas, _SPOT_SHARE))
 
 
 def _torso(body: Body) -> float:

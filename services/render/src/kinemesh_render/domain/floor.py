@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -26,7 +26,7 @@ _LINES: Final[Color] = (58, 62, 72)
 _PICTURE_SHARE: Final = 0.75  # of its brightness, so that people stand out from the map's picture
 _LEAST_TILE: Final = 44  # pixels
 _MARGIN: Final = 0.04
-_ABOVE: Final = 2.4  # lines of text that the map leaves free above and below
+_ABOVE: Final = 0.06  # of the height stays free above and below
 _PADDED: Final = 0.05
 _UNKNOWN: Final = (0.0, 0.0, 10.0, 10.0)
 _LEAST_EXTENT: Final = 1e-6
@@ -91,7 +91,7 @@ def plan_of(extent: Extent, width: int, height: int, *, y_up: bool) -> Plan:
     """The largest plan of a part of the map in a picture."""
     x1, y1, x2, y2 = extent
     margin = _MARGIN * min(width, height)
-    free = height - 2 * max(margin, _ABOVE * 1.35 * 20 * height / 720)
+    free = height - 2 * max(margin, _ABOVE * height)
     scale = min((width - 2 * margin) / (x2 - x1), free / (y2 - y1))
     return Plan(width, height, extent, scale, (width - (x2 - x1) * scale) / 2, (height - (y2 - y1) * scale) / 2, y_up)
 
@@ -99,7 +99,7 @@ def plan_of(extent: Extent, width: int, height: int, *, y_up: bool) -> Plan:
 def background(plan: Plan, floor: Floor, picture: Image | None) -> Image:
     """The map with nobody on it: its picture, or a floor with a grid. uint8 [height, width, 3]."""
     image = np.full((plan.height, plan.width, 3), GROUND, np.uint8)
-    canvas = on_rgb(image)
+    canvas = replace(on_rgb(image), drawn_as=drawn_as(plan.width, plan.height))
     x1, y1, x2, y2 = plan.extent
     corners = plan.pixels(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))
     low, high = np.rint(_corners(plan)).astype(int)
@@ -120,6 +120,11 @@ def background(plan: Plan, floor: Floor, picture: Image | None) -> Image:
         canvas, float(low[0]), float(high[1]) + 1.6 * lines_of_text, f"{step:g} {floor.unit}", "", _LINES, lines_of_text
     )
     return image
+
+
+def drawn_as(width: int, height: int) -> int:
+    """Height of a camera's picture of the same area, so that letters are as large there as here."""
+    return round(math.sqrt(width * height * 9 / 16))
 
 
 def scene_of_floor(plan: Plan, paths: PathTable, zones: Sequence[Zone], moment: float, style: Style) -> Scene:

@@ -8,8 +8,7 @@ from typing import Final
 
 from kinemesh_render.domain.canvas import Rectangle
 
-_SHAPE: Final = 16 / 9  # of a cell: what most cameras have
-_LEAST_MAP: Final = 0.26  # of the mosaic's width
+_LEAST_MAP: Final = 0.3  # of the mosaic's width
 _GAP: Final = 4
 
 
@@ -24,17 +23,20 @@ class Grid:
     floor: Rectangle
 
 
-def grid_of(count: int, width: int, height: int) -> Grid:
-    """The grid in which ``count`` cameras, at least one, are shown largest beside the map, which is at the right."""
+def grid_of(count: int, width: int, height: int, shape: float) -> Grid:
+    """The grid in which ``count`` cameras, at least one, are shown largest beside the map, which is at the right.
+
+    :param shape: width by height of what most cameras show.
+    """
     most = (1 - _LEAST_MAP) * width
 
     def cell_width(columns: int) -> float:
-        return min(most / columns, height / math.ceil(count / columns) * _SHAPE)
+        return min(most / columns, height / math.ceil(count / columns) * shape)
 
     columns = max(range(1, count + 1), key=lambda number: (cell_width(number), -number))
     wide = _even(cell_width(columns))
     rows = math.ceil(count / columns)
-    tall = min(_even(wide / _SHAPE), _even(height / rows))
+    tall = min(_even(wide / shape), _even(height / rows))
     top = _even((height - rows * tall) / 2)
     cells = tuple(
         (place % columns * wide, top + place // columns * tall, wide - _GAP, tall - _GAP) for place in range(count)
