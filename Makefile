@@ -111,6 +111,18 @@ bench-detect: models ## detection and tracking on VIDEO= with MODEL=, against th
 bench-tracking: setup ## association on DATA=, laid out like MOT17, against BoTSORTTracker, into OUT=
 	$(CAPS) $(BIN)/python bench/bench_tracking.py --data "$(DATA)" --out "$(OUT)"
 
+.PHONY: bench-association
+bench-association: setup ## who is where by two or more cameras, on DATA=, laid out like synth2cam, into OUT=
+	$(CAPS) $(BIN)/python bench/bench_association.py --data "$(DATA)" --out "$(OUT)"
+
+.PHONY: bench-reid
+bench-reid: models ## how well embedders tell people apart, on VIDEO=, into OUT=
+	$(CAPS) $(BIN)/python bench/bench_reid.py --video "$(VIDEO)" --out "$(OUT)"
+
+.PHONY: bench-site
+bench-site: models ## four cameras of ten minutes, 200 watchers: order, memory, and what watchers cost, into OUT=
+	$(CAPS) $(BIN)/python bench/bench_site.py --out "$(OUT)"
+
 .PHONY: clean
 clean: ## remove environments, models and caches; data in .kinemesh and out stay
 	rm -rf .venv .tools triton_models/.venv $(CONVERTER) triton_models/build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,8 +15,10 @@ from kinemesh.inference.client import TritonClient
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage.store import ObjectStore
 from kinemesh.telemetry.tracing import trace_headers
+from kinemesh_detect_track.associating import Association
 from kinemesh_detect_track.models import Models
 from kinemesh_detect_track.rehearsal import rehearse
+from kinemesh_detect_track.resolving import Resolution
 from kinemesh_detect_track.rpc import DetectTrackRpc
 from kinemesh_detect_track.settings import DetectTrackSettings
 from kinemesh_detect_track.worker import Worker
@@ -32,10 +34,13 @@ async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
         triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
         models = Models(triton, settings.detection.known_s)
         worker = Worker(store, models, settings.detection)
+        association, resolution = Association(store), Resolution(store)
         stages = (
             ("detect", worker.detect, settings.slots.detect),
             ("track", worker.track, settings.slots.track),
             ("refine", worker.refine, settings.slots.refine),
+            ("associate", association.associate, settings.slots.associate),
+            ("resolve", resolution.resolve, settings.slots.resolve),
         )
 
         async def work_on_stages(stop: asyncio.Event) -> None:
