@@ -183,6 +183,16 @@ def test_import_waits_until_the_model_is_served_and_leaves_no_asset(
     assert script.deleted() == ["assets"]
 
 
+def test_an_embedder_is_imported_as_one_and_has_no_classes(bare_cli: Cli, script: Script, weights: Path) -> None:
+    command = ("models", "import", str(weights), "--name=own", "--task=embedder", f"--url={script.url}")
+    done = bare_cli(*command)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(script.bodies["POST /api/v1/models/import"])["task"] == "EMBEDDER"
+    refused = bare_cli(*command, "--label=car")
+    assert refused.returncode == 2
+    assert "no classes" in refused.stderr
+
+
 def test_refused_weights_exit_with_2_the_reason_and_what_else_is_known(
     bare_cli: Cli, script: Script, weights: Path
 ) -> None:

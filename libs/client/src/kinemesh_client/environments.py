@@ -139,7 +139,7 @@ class Environments:
         return Environment.of(await self._call("POST", _PATH, json=dict(environment)))
 
     async def update(self, environment_id: str, changes: Mapping[str, Any]) -> Environment:
-        """Change the fields that are given, lists as a whole."""
+        """Change the fields that are given, lists as a whole; None takes a value away."""
         return Environment.of(await self._call("PATCH", _of(environment_id), json=dict(changes)))
 
     async def delete(self, environment_id: str) -> None:

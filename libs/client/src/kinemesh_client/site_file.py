@@ -1,6 +1,6 @@
 """A site described in a file: cameras with local recordings, calibration inside it or in files beside it.
 
-The fields are those of the API's environments, and these besides:
+The fields are those of the API's environments, as ``kinemesh environments show --json`` prints them, and these besides:
 
 - a camera's ``videos`` instead of ``sub_videos``: paths, or ``{"file", "start_sec"}``, in order of time;
 - a camera's ``homography`` as ``image_points`` with ``map_points``, as a ``matrix``, or as a ``file``;
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kinemesh.errors import InvalidArgument
-from kinemesh_client.site_homography import HomographyFile, homography_of, homography_of_points
+from kinemesh_client.site_homography import HomographyFile, homography_of, homography_of_points, reading
 from kinemesh_client.site_values import (
     invalid,
     known,
@@ -46,7 +46,8 @@ _SITE: Final = frozenset(
         "calibration",
     )
 )
-_CAMERA: Final = frozenset(("camera", "display_name", "videos", "homography", "distortion"))
+_SERVERS_OWN: Final = frozenset(("owner", "create_time", "update_time"))
+_CAMERA: Final = frozenset(("camera", "display_name", "videos", "sub_videos", "homography", "distortion"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def read_site(path: Path) -> SiteFile:
     :raises InvalidArgument: ``FILE_NOT_FOUND``, ``NOT_JSON``, ``FIELD_UNKNOWN``, ``FIELD_INVALID``; ``field`` in the
         metadata says which, as in ``cameras[1].videos[0].file``.
     """
-    values = _json(path, "")
+    values = {key: value for key, value in _json(path, "").items() if key not in _SERVERS_OWN}
     known(values, _SITE, "")
     folder = path.parent
     rows = objects(values.get("cameras"), "cameras")
@@ -101,6 +102,8 @@ def read_site(path: Path) -> SiteFile:
         where = f"cameras[{index}]"
         known(row, _CAMERA, where)
         camera = {key: value for key, value in row.items() if key not in ("videos", "homography")}
+        if row.get("videos") and row.get("sub_videos"):
+            raise invalid(f"{where}.videos", "and sub_videos are two ways to say one thing")
         if row.get("videos"):
             videos[name] = _recordings(row["videos"], folder, f"{where}.videos")
         if row.get("homography") is not None:
@@ -113,7 +116,9 @@ def read_site(path: Path) -> SiteFile:
     calibration, picture = None, None
     if values.get("calibration") is not None:
         calibration = _calibration(values["calibration"], folder, cameras)
-    environment = {key: value for key, value in values.items() if key != "calibration"} | {"cameras": cameras}
+    environment = {key: value for key, value in values.items() if key != "calibration"}
+    if "cameras" in values:
+        environment["cameras"] = cameras
     if values.get("zones") is not None:
         environment["zones"] = [_zone(row, f"zones[{i}]") for i, row in enumerate(objects(values["zones"], "zones"))]
     if isinstance(plane := values.get("ground_plane"), dict) and "image" in plane:
@@ -174,7 +179,7 @@ def _calibration(value: Any, folder: Path, cameras: Sequence[dict[str, Any]]) ->
         known(value, frozenset(("file", "image_axes", "map_axes")), where)
         document = local_file(value["file"], folder, f"{where}.file")
         content = _json(document, f"{where}.file")
-        options = {key: str(axes).upper() for key, axes in value.items() if key != "file"}
+        options = reading(value, where)
     if "sensors" not in content:
         return CalibrationSource(document, options)
     if not isinstance(content["sensors"], dict):

@@ -37,10 +37,10 @@ def homography_of(value: Any, folder: Path, where: str) -> HomographyFile | dict
         return dict(value)
     if "file" in value:
         known(value, _READING | {"file"}, where)
-        return HomographyFile(local_file(value["file"], folder, f"{where}.file"), _reading(value, where))
+        return HomographyFile(local_file(value["file"], folder, f"{where}.file"), reading(value, where))
     if "matrix" in value:
         known(value, _READING | {"matrix"}, where)
-        return {"matrix": {"values": _matrix(value["matrix"], f"{where}.matrix")}, **_reading(value, where)}
+        return {"matrix": {"values": _matrix(value["matrix"], f"{where}.matrix")}, **reading(value, where)}
     if "image_points" in value or "camera points" in value:
         return homography_of_points(value, where)
     raise invalid(where, "needs image_points and map_points, a matrix, or a file")
@@ -61,17 +61,17 @@ def homography_of_points(value: Any, where: str) -> dict[str, Any]:
     target = polygon(value.get(map_name), f"{where}.{map_name}")
     if len(image) != len(target):
         raise invalid(f"{where}.{map_name}", f"has {len(target)} points, and {image_name} {len(image)}")
-    reading = _reading(value, where)
+    said = reading(value, where)
     # The mesh takes pairs by name, so that their order is settled here.
-    if reading.pop("image_axes", "XY") == "YX":
+    if said.pop("image_axes", "XY") == "YX":
         image = [{"x": at["y"], "y": at["x"]} for at in image]
-    if reading.pop("map_axes", "XY") == "YX":
+    if said.pop("map_axes", "XY") == "YX":
         target = [{"x": at["y"], "y": at["x"]} for at in target]
     pairs = [{"image": one, "map": other} for one, other in zip(image, target, strict=True)]
-    return {"points": {"pairs": pairs}, **reading}
+    return {"points": {"pairs": pairs}, **said}
 
 
-def _reading(value: Mapping[str, Any], where: str) -> dict[str, Any]:
+def reading(value: Mapping[str, Any], where: str) -> dict[str, Any]:
     """How coordinates are to be read; what is not said is left out."""
     found: dict[str, Any] = {}
     for name in sorted(_AXES & value.keys()):

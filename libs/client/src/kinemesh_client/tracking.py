@@ -154,13 +154,21 @@ class Tracking:
         self._url = url
         self._call = call
 
-    async def start(self, environment_id: str) -> str:
-        """Follow the people of a site through its recordings; returns the task's id, which is a job's, too."""
-        return str((await self._call("POST", f"{_TASKS}/start", json={"environment_id": environment_id}))["task_id"])
+    async def start(self, environment_id: str, parameters: Mapping[str, Any] | None = None) -> str:
+        """Follow the people of a site through its recordings; returns the task's id, which is a job's, too.
+
+        :param parameters: ``model``, ``embedder``, ``render``, …, as for the pipeline ``multi_camera``.
+        """
+        body = {"environment_id": environment_id, **(parameters or {})}
+        return str((await self._call("POST", f"{_TASKS}/start", json=body))["task_id"])
 
     async def status(self, task_id: str) -> TaskStatus:
         """Where a task stands."""
         return TaskStatus.of(await self._call("GET", f"{_TASKS}/{path_id(task_id)}/status"))
+
+    async def cancel(self, task_id: str) -> TaskStatus:
+        """Stop a task."""
+        return TaskStatus.of(await self._call("DELETE", f"{_TASKS}/{path_id(task_id)}"))
 
     async def watch(self, task_id: str, since_frame: int = 0) -> AsyncGenerator[TaskStatus | TrackingUpdate]:
         """Statuses, and each step once from ``since_frame`` on, in order, until the task is over.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,14 @@ from kinemesh_client.client import KinemeshClient
 from kinemesh_client.detections import ModelTest
 from kinemesh_client.drawing import draw
 from kinemesh_client.resources import Model
+
+
+class Task(StrEnum):
+    """What weights of one's own may do."""
+
+    DETECTOR = "detector"
+    EMBEDDER = "embedder"
+
 
 app = typer.Typer(help="What the mesh detects and estimates with.", no_args_is_help=True)
 
@@ -82,6 +91,9 @@ def add(name: Name, as_json: AsJson = False, url: Url = "", data_dir: DataDir = 
 def import_(
     file: Annotated[Path, typer.Argument(help="Weights of yours: .onnx, or .pt, which is converted.")],
     name: Annotated[str, typer.Option(help="Name to serve it under: lower-case letters, digits, - and _.")],
+    task: Annotated[Task, typer.Option(help="What they do: find boxes, or turn pictures of people into vectors.")] = (
+        Task.DETECTOR
+    ),
     label: Labels = None,
     labels: LabelsFile = None,
     licence: Annotated[str, typer.Option("--licence", "--license", help="Licence of the weights.")] = "",
@@ -95,7 +107,10 @@ def import_(
     """Convert, check and serve weights of yours. Exits with 2 and the reason if they are refused."""
     if picture is not None:
         existing(picture, "--picture")
-    weights = Weights(existing(file, "FILE"), labels_of(label, labels), licence, picture)
+    if task is Task.EMBEDDER and (label or labels):
+        raise typer.BadParameter("An embedder has no classes.", param_hint="--label")
+    named = "" if task is Task.DETECTOR else task.name
+    weights = Weights(existing(file, "FILE"), labels_of(label, labels), licence, picture, named)
 
     async def act() -> Model:
         async with reached(url, data_dir) as client:
@@ -199,4 +214,6 @@ def _print_served(model: Model, as_json: bool) -> None:
         print_json(dict(model.raw))
         return
     size = f"{model.input_width} × {model.input_height}" if model.input_width else "pictures of any size"
-    err.print(f"[green]Served[/] as [bold]{model.name}[/]: {size}, classes {escape(_labels(model))}")
+    vector = model.raw.get("embedding_size")
+    made = f"vectors of {vector} numbers" if vector else f"classes {escape(_labels(model))}"
+    err.print(f"[green]Served[/] as [bold]{model.name}[/]: {size}, {made}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,9 @@ async def brought(
     before = await _existing(client, site, name, only_new)
     environment_id, changes = "", dict[str, Any]()
     try:
-        described = {**site.environment, "cameras": _cameras(site, before)}
+        described = dict(site.environment)
+        if "cameras" in described:
+            described["cameras"] = _cameras(described["cameras"], before)
         if site.picture is not None:
             uploaded.append(await _upload(client, site.picture, "IMAGE", progress))
             described["ground_plane"] = {**described["ground_plane"], "image_asset_id": uploaded[-1]}
@@ -42,8 +44,6 @@ async def brought(
             environment_id = (await client.environments.create(described)).environment_id
         else:
             changes |= {key: value for key, value in described.items() if key != "environment_id"}
-            if "cameras" not in site.environment:
-                del changes["cameras"]
             environment_id = (await client.environments.update(before.environment_id, changes)).environment_id
         await _calibrate(client, environment_id, site)
         if site.videos:
@@ -88,10 +88,10 @@ async def _existing(client: KinemeshClient, site: SiteFile, name: str, only_new:
     return found
 
 
-def _cameras(site: SiteFile, before: Environment | None) -> list[dict[str, Any]]:
+def _cameras(cameras: Sequence[Mapping[str, Any]], before: Environment | None) -> list[dict[str, Any]]:
     """The file's cameras; what it does not say of one that is there stays."""
     there = {} if before is None else {row["camera"]: settable(row) for row in before.raw["cameras"]}
-    return [{**there.get(row["camera"], {}), **row} for row in site.environment["cameras"]]
+    return [{**there.get(row["camera"], {}), **row} for row in cameras]
 
 
 def _with(environment: Environment, recordings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def settable(camera: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _put_back(client: KinemeshClient, before: Environment, names: Collection[str]) -> None:
-    values = {name: before.raw[name] for name in names if before.raw.get(name) is not None}
+    values = {name: before.raw.get(name) for name in names}
     if "cameras" in values:
         values["cameras"] = [settable(row) for row in before.raw["cameras"]]
     await client.environments.update(before.environment_id, values)

@@ -28,6 +28,7 @@ class Weights:
     """A file of weights.
 
     :ivar labels: names of its classes, by class id, if the file does not hold them.
+    :ivar task: EMBEDDER, or DETECTOR if empty.
     :ivar picture: on which the model must find something; the mesh's own if None.
     """
 
@@ -35,6 +36,7 @@ class Weights:
     labels: Sequence[str] = ()
     licence: str = ""
     picture: Path | None = None
+    task: str = ""
 
 
 async def bring(client: KinemeshClient, weights: Weights, name: str, *, lasting: bool = True) -> Model:
@@ -59,7 +61,12 @@ async def bring(client: KinemeshClient, weights: Weights, name: str, *, lasting:
             check_image = uploaded[1].asset_id if len(uploaded) > 1 else ""
             work = progress.add_task("import", total=None)
             await client.import_model(
-                asset.asset_id, name, labels=weights.labels, licence=weights.licence, check_image=check_image
+                asset.asset_id,
+                name,
+                task=weights.task,
+                labels=weights.labels,
+                licence=weights.licence,
+                check_image=check_image,
             )
             try:
                 model = await client.wait_for_model(name)
