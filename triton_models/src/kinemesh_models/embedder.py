@@ -18,7 +18,6 @@ from kinemesh_models.onnx_network import ONNXRUNTIME, OPENVINO, run, session
 
 Floats = NDArray[np.float32]
 
-HEIGHT, WIDTH = 256, 128
 _TYPES = {"FP32": np.float32, "FP16": np.float16, "UINT8": np.uint8}
 
 _log = logging.getLogger(__name__)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from kinemesh_models.embedder import HEIGHT, WIDTH, Feed
+from kinemesh_models.embedder import Feed
 from kinemesh_models.fetch import sha256_of
 from kinemesh_models.manifest import Tensor
 from kinemesh_models.model_folder import MARKER, WEIGHTS, new_model
 from kinemesh_models.onnx_network import ONNXRUNTIME
+from kinemesh_models.part_colors import HEIGHT, WIDTH
 from kinemesh_models.repository import ACCELERATORS, config_text
 
 _MAX_BATCH = 64

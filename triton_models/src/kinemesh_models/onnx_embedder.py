@@ -10,8 +10,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from kinemesh_models.embedder import HEIGHT, WIDTH, Embedder, Feed, Floats, values
+from kinemesh_models.embedder import Embedder, Feed, Floats, values
 from kinemesh_models.onnx_network import ONNXRUNTIME, OPENVINO, ORT_ERRORS, run, session
+from kinemesh_models.part_colors import HEIGHT, WIDTH
 from kinemesh_models.refusal import RefusedError
 
 LARGEST_SIDE, LARGEST_BATCH, LARGEST_DIMENSION = 1024, 64, 8192
