@@ -8,21 +8,26 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 
 from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.tasks import TaskContext
+from kinemesh.environment.v1 import environment_pb2
 from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.media import FrameIndex, H264Writer, Image, build_index, concatenate, decode
 from kinemesh.media.synthetic import write_clip
+from kinemesh.results.columns import select, to_parquet, to_table
 from kinemesh.results.poses import LANDMARKS, PoseRows, rows_to_parquet
+from kinemesh.results.sightings import PATH_SCHEMA, SIGHTING_SCHEMA, PathRows, SightingRows
 from kinemesh.results.tracks import TrackRows
 from kinemesh.results.tracks_parquet import rows_to_parquet as tracks_to_parquet
 from kinemesh.settings import NatsSettings
@@ -30,6 +35,7 @@ from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh.testing.fixtures import NatsServer, TritonServer
 from kinemesh_render.faces import FaceFinder
+from kinemesh_render.mosaic import Mosaics
 from kinemesh_render.settings import EncoderSettings, WorkSettings
 from kinemesh_render.worker import Worker
 
@@ -121,7 +127,108 @@ class Job:
         await self.store.put_bytes(keys.output(self.job_id, "report.json"), json.dumps(report).encode())
 
 
+@dataclass
+class SiteJob:
+    """A job over a site whose people are known: recordings, sightings and paths lie in the store."""
+
+    store: ObjectStore
+    task: task_pb2.Task
+    indexes: dict[str, FrameIndex]
+
+    def of(self, stage: str, part: task_pb2.Segment | task_pb2.Window | None = None) -> task_pb2.Task:
+        task = task_pb2.Task()
+        task.CopyFrom(self.task)
+        task.stage = stage
+        if isinstance(part, task_pb2.Segment):
+            task.segment.CopyFrom(part)
+        elif part is not None:
+            task.window.CopyFrom(part)
+        return task
+
+    async def render_all(self, worker: Worker, mosaics: Mosaics, bus: Bus) -> task_pb2.TaskDone:
+        """Render every segment and every window, last first, and join them."""
+        for segment in reversed(self.task.segments):
+            task = self.of("render", segment)
+            assert (
+                await worker.render(task, TaskContext(bus, task))
+            ).frames == segment.stop_frame - segment.start_frame
+        for window in reversed(self.task.windows):
+            task = self.of("mosaic", window)
+            await mosaics.mosaic(task, TaskContext(bus, task))
+        task = self.of("finalize")
+        return await worker.finalize(task, TaskContext(bus, task))
+
+    async def video(self, name: str) -> io.BytesIO:
+        return io.BytesIO(await self.store.get_bytes(keys.output(self.task.job_id, name)))
+
+    async def pictures(self, name: str) -> list[Image]:
+        video = await self.video(name)
+        return [frame.image for frame in decode(video, build_index(video))]
+
+    async def put_people(self, rows: Sequence[Mapping[str, Any]], paths: Sequence[Mapping[str, Any]]) -> None:
+        """Rows with some of the columns; all others are 0."""
+        whole = columns_of(SightingRows, SIGHTING_SCHEMA, rows)
+        for segment in self.task.segments:
+            frames = whole.camera_frame_index
+            mine = (whole.recording == segment.camera) & (frames >= segment.start_frame) & (frames < segment.stop_frame)
+            key = keys.stage_result(self.task.job_id, "resolve", segment.camera, segment.index)
+            await self.store.put_bytes(key, to_parquet(to_table(select(whole, mine), SIGHTING_SCHEMA)))
+        key = keys.stage_result(self.task.job_id, "resolve", "all", "paths")
+        await self.store.put_bytes(key, to_parquet(to_table(columns_of(PathRows, PATH_SCHEMA, paths), PATH_SCHEMA)))
+
+
+T = TypeVar("T")
+
+
+def columns_of(kind: type[T], schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> T:
+    def column(field: pa.Field) -> NDArray[Any]:
+        if pa.types.is_string(field.type):
+            return np.array([row.get(field.name, "") for row in rows], np.str_)
+        return np.array([row.get(field.name, 0) for row in rows], field.type.to_pandas_dtype())
+
+    return kind(*(column(field) for field in schema))
+
+
 MakeJob = Callable[..., Awaitable[Job]]
+MakeSite = Callable[..., Awaitable[SiteJob]]
+
+
+@pytest.fixture
+def make_site(s3_store: ObjectStore, tmp_path: Path) -> MakeSite:
+    """Prepare a job over a site: ``await make_site("name", recordings={"a": (images, pts, start_sec, cuts)})``.
+
+    :param environment: its cameras are those of the recordings unless it has some.
+    :param windows: edges of the windows in seconds.
+    """
+
+    async def make(
+        name: str,
+        *,
+        recordings: Mapping[str, tuple[Sequence[Image], Sequence[int], float, Sequence[int]]],
+        windows: Sequence[float],
+        environment: environment_pb2.Environment,
+        style: parameters_pb2.OverlayStyle | None = None,
+    ) -> SiteJob:
+        task = task_pb2.Task(task_id=f"{name}.x", job_id=name)
+        asked = task.parameters.multi_camera
+        asked.MergeFrom(parameters_pb2.MultiCameraParameters(render=True, environment=environment, style=style))
+        indexes = {}
+        for recording, (images, pts, start_sec, cuts) in recordings.items():
+            path, asset = tmp_path / f"{recording}.mp4", f"asset-{name}-{recording}"
+            write_images(path, images, pts)
+            indexes[recording] = index = build_index(path)
+            await s3_store.put_file(path, keys.asset_source(asset))
+            await s3_store.put_bytes(keys.asset_index(asset), index.to_bytes())
+            task.inputs.add(camera=recording, asset_id=asset, start_sec=start_sec)
+            for number, (start, stop) in enumerate(pairwise([*cuts, len(images)])):
+                task.segments.add(camera=recording, index=number, start_frame=start, stop_frame=stop)
+        for number, (begin, end) in enumerate(pairwise(windows)):
+            task.windows.add(index=number, start_sec=begin, stop_sec=end)
+        job = SiteJob(s3_store, task, indexes)
+        await job.put_people([], [])
+        return job
+
+    return make
 
 
 @pytest.fixture
@@ -202,6 +309,11 @@ def scratch(tmp_path: Path) -> Path:
     folder = tmp_path / "scratch"
     folder.mkdir()
     return folder
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mosaics(s3_store: ObjectStore, scratch: Path) -> Mosaics:
+    return Mosaics(s3_store, EncoderSettings(), WorkSettings(scratch_dir=scratch))
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,7 +66,8 @@ class Player:
     def __init__(self, reading: Reading, recording: Recording, frames: range, place: Rectangle, threads: int) -> None:
         self.reading = reading
         file = cast(BinaryIO, reading)
-        self._frames = decode(file, recording.index, frames.start, frames.stop, size=place[2:], threads=threads)
+        frames_of = decode(file, recording.index, frames.start, frames.stop, size=place[2:], threads=threads)
+        self._frames = cast(Generator[Frame, None, None], frames_of)
         self._shown: Frame | None = None
 
     def show(self, number: int) -> Image:
@@ -74,6 +75,10 @@ class Player:
         while self._shown is None or self._shown.index < number:
             self._shown = next(self._frames)
         return self._shown.image
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._frames.close()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,6 +158,8 @@ class Mosaics:
         grid = grid_of(len(cameras), WIDTH, HEIGHT, shapes[len(shapes) // 2])
         moments = [clock.moment(frame) for frame in frames]
         half = 0.5 / clock.step_rate
+        since = moments[0] - (style.trail_sec or TRAIL_SEC)
+        paths = await paths_between(self._store, task, since, moments[-1], half * 1.02)
         chosen = choose(recordings, moments, half)
         parts = []
         for recording, numbers in zip(recordings, chosen, strict=True):
@@ -167,16 +174,15 @@ class Mosaics:
             file = await in_thread(self._store.open_range, keys.asset_source(recording.asset_id))
             stack.callback(file.close)
             player = Player(Reading(cast(BinaryIO, file)), recording, span, place, self._work.decoder_threads)
+            stack.callback(player.close)
             scene_of = await people_in(
-                self._store, task, recording, (first.width, first.height), place[2:], span, style
+                self._store, task, recording, (first.width, first.height), place[2:], span, paths, style
             )
             parts.append(Part(cell, place, player, numbers, scene_of))
         picture = await self._picture(site)
         extent = extent_of(site.floor, picture, site.zones, await extent_of_paths(self._store, task))
         plan = plan_of(extent, *grid.floor[2:], y_up=site.floor.y_up)
         ground = await in_thread(_ground, grid, background(plan, site.floor, picture))
-        since = moments[0] - (style.trail_sec or TRAIL_SEC)
-        paths = await paths_between(self._store, task, since, moments[-1], half * 1.02)
         titles = [site.cameras.get(camera, camera) for camera in cameras]
         return Stage(site, grid, plan, ground, paths, parts, titles, style)
 
@@ -232,20 +238,28 @@ def choose(recordings: Sequence[Recording], moments: Sequence[float], half_step:
 
 async def _pictures(stage: Stage, frames: range) -> AsyncGenerator[tuple[int, Shown], None]:
     """What the cameras show, frame by frame; each recording is decoded in a thread of its own."""
-    readings = [part.player.reading for part in stage.parts]
     for number, frame in enumerate(frames):
-        showing = [(part, part.frames[number]) for part in stage.parts if part.frames[number] >= 0]
-        decoding = asyncio.gather(*(in_thread(part.player.show, wanted) for part, wanted in showing))
-        try:
-            images = await asyncio.shield(decoding)
-        except asyncio.CancelledError:
-            for reading in readings:
-                reading.stop()
-            await asyncio.wait([decoding])
-            decoding.exception()
-            raise
-        shown: dict[int, Image] = {id(part): image for (part, _), image in zip(showing, images, strict=True)}
-        yield frame, [shown.get(id(part)) for part in stage.parts]
+        shown: list[Image | None] = [None] * len(stage.parts)
+        wanted = {place: part for place, part in enumerate(stage.parts) if part.frames[number] >= 0}
+        decoding = [asyncio.ensure_future(in_thread(part.player.show, part.frames[number])) for part in wanted.values()]
+        if decoding:
+            await _all_ended(decoding, [part.player for part in wanted.values()])
+        for place, decoded in zip(wanted, decoding, strict=True):
+            shown[place] = decoded.result()
+        yield frame, shown
+
+
+async def _all_ended(decoding: Sequence[asyncio.Future[Image]], players: Sequence[Player]) -> None:
+    """Wait for threads; if cancelled, take from them what they read, so that they end at once."""
+    try:
+        await asyncio.wait(decoding)
+    finally:
+        if not all(one.done() for one in decoding):
+            for player in players:
+                player.reading.stop()
+            await settled(asyncio.wait(decoding))
+        for one in decoding:
+            one.exception()  # asking tells asyncio that somebody has seen it
 
 
 async def _drawn(

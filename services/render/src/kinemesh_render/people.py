@@ -26,6 +26,8 @@ from kinemesh_render.site import site_of
 
 _COLUMNS: Final = ("time_sec", "person", "x", "y", "cameras")
 _BATCH: Final = 1 << 16
+_NEAR: Final = 0.51
+"""Of the time between two frames: how far a frame may be from its step."""
 
 
 async def people_in(
@@ -35,22 +37,28 @@ async def people_in(
     size: tuple[int, int],
     shown: tuple[int, int],
     frames: range,
+    paths: PathTable,
     style: Style,
 ) -> Callable[[int], Scene]:
     """The scenes of some of a recording's frames, of which there is at least one.
 
     :param size: of the pictures that the camera is calibrated for.
     :param shown: of the pictures that are drawn on.
+    :param paths: at the frames' moments.
     """
     index, moments = recording.index, recording.moments
     since = int(np.searchsorted(index.times, float(index.times[frames.start]) - style.trail_sec))
     table = people_table(await _sightings(store, task, recording.name, range(since, frames.stop)))
-    reach = 0.51 / recording.rate
-    paths = await paths_between(store, task, float(moments[frames.start]), float(moments[frames.stop - 1]), reach)
     site, name = site_of(task.parameters.multi_camera.environment), camera_of(recording.name)
     view = site.views.get(name, View())
     camera = camera_of_view(name, view, site.zones, size, (index.width, index.height), shown)
     return lambda frame: scene_of_people(table, camera, paths, frame, float(moments[frame]), style)
+
+
+async def paths_during(store: ObjectStore, task: task_pb2.Task, recording: Recording, frames: range) -> PathTable:
+    """Where people are on the map while some of a recording's frames are shown."""
+    first, last = recording.moments[[frames.start, frames.stop - 1]].tolist()
+    return await paths_between(store, task, first, last, _NEAR / recording.rate)
 
 
 async def paths_between(

@@ -21,7 +21,7 @@ from kinemesh_render.domain.scene import Scene
 from kinemesh_render.domain.style import Style
 from kinemesh_render.domain.tracks import Zone, scene_of_tracks, table_of
 from kinemesh_render.messages import Order, Shown
-from kinemesh_render.people import people_in
+from kinemesh_render.people import paths_during, people_in
 from kinemesh_render.recorded import recording_of
 
 REPORT: Final = "report.json"
@@ -64,11 +64,11 @@ async def _of_tracks(store: ObjectStore, task: task_pb2.Task, index: FrameIndex,
 
 async def _of_people(store: ObjectStore, task: task_pb2.Task, index: FrameIndex, film: Film, style: Style) -> SceneOf:
     segment = task.segment
+    frames = range(segment.start_frame, segment.stop_frame)
     recording = recording_of(task, segment.camera, index)
+    paths = await paths_during(store, task, recording, frames)
     size = (film.width, film.height)
-    return await people_in(
-        store, task, recording, size, film.shown[2:], range(segment.start_frame, segment.stop_frame), style
-    )
+    return await people_in(store, task, recording, size, film.shown[2:], frames, paths, style)
 
 
 async def _of_nothing(store: ObjectStore, task: task_pb2.Task, index: FrameIndex, style: Style) -> SceneOf:

@@ -98,7 +98,7 @@ def seen_in(view: View, corners: Floats, size: tuple[int, int]) -> Floats:
     """
     if view.to_map is None:
         return np.empty((0, 2))
-    points = homography.homogeneous(corners) @ np.linalg.inv(view.to_map).T
+    points = homography.homogeneous(corners) @ homography.inverse(view.to_map).T
     low_x, low_y = -_BEYOND * np.array(size)
     high_x, high_y = (1 + _BEYOND) * np.array(size)
     for border in ((0, 0, 1), (1, 0, -low_x), (-1, 0, high_x), (0, 1, -low_y), (0, -1, high_y)):
