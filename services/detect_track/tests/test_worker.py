@@ -115,11 +115,17 @@ class Job:
 @pytest_asyncio.fixture(loop_scope="session")
 async def make_job(s3_store: ObjectStore, triton_server: TritonServer, bus: Bus, tmp_path: Path) -> AsyncIterator[Any]:
     async with TritonClient(triton_server.settings) as triton:
-        worker = Worker(s3_store, Models(triton, known_s=1), DetectionSettings(in_flight=3))
+        models = Models(triton, known_s=1)
 
         async def make(
-            name: str, cuts: Sequence[int], parameters: JobParameters, pts: Sequence[int] = STEADY, **clip: Any
+            name: str,
+            cuts: Sequence[int],
+            parameters: JobParameters,
+            pts: Sequence[int] = STEADY,
+            embed_interval_s: float = 0.5,
+            **clip: Any,
         ) -> Job:
+            worker = Worker(s3_store, models, DetectionSettings(in_flight=3, embed_interval_s=embed_interval_s))
             path = tmp_path / f"{name}.mp4"
             write_clip(path, pts=pts, **clip)
             index = build_index(path)
@@ -278,6 +284,19 @@ async def test_looks_do_not_depend_on_cuts(make_job: Any) -> None:
     before = await parts.bytes_of("detect", "looks"), await parts.bytes_of("track", "looks")
     await parts.followed()
     assert (await parts.bytes_of("detect", "looks"), await parts.bytes_of("track", "looks")) == before
+
+
+async def test_looking_more_often_changes_nothing_in_a_look(make_job: Any) -> None:
+    seldom: Job = await make_job("seldom-looks", [0, 20], SEVERAL)
+    always: Job = await make_job("all-looks", [0, 20], SEVERAL, embed_interval_s=0.001)
+    await seldom.followed()
+    await always.followed()
+    few, many = joined(await seldom.looks("track")), joined(await always.looks("track"))
+    assert many.frame_index.tolist() == [frame for frame in range(40) for _ in range(2)]
+    shared = np.isin(many.frame_index, few.frame_index)
+    for name in ("frame_index", "track_id", "quality", "embedding"):
+        np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[shared], err_msg=name)
+    assert await seldom.bytes_of("track") == await always.bytes_of("track")
 
 
 async def test_without_an_embedder_there_are_positions_alone(make_job: Any) -> None:

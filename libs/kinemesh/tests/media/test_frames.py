@@ -140,6 +140,18 @@ def test_chosen_frames_come_whole_beside_the_scaled_ones(clips: Path, layout: Li
                 assert np.array_equal(frame.whole, one.image)
 
 
+@pytest.mark.data
+def test_real_clips_give_whole_frames_as_they_are(real_clip: Path) -> None:
+    index = media.build_index(real_clip)
+    start = index.frame_count // 2
+    plain = list(media.decode(real_clip, index, start, start + 4))
+    both = media.decode(real_clip, index, start, start + 4, size=(160, 90), whole=lambda number: number > start)
+    for one, frame in zip(plain, both, strict=True):
+        assert frame.image.shape == (90, 160, 3)
+        assert (frame.whole is None) == (frame.index == start)
+        assert frame.whole is None or np.array_equal(frame.whole, one.image)
+
+
 def test_more_threads_give_the_same_pixels(clips: Path) -> None:
     path = clips / "open_gop.mp4"
     index = media.build_index(path)
