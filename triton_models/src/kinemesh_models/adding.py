@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kinemesh_models import manifest
-from kinemesh_models.fetch import FetchError, fetch, sha256_of
+from kinemesh_models.fetch import FetchError, fetch_network, sha256_of
 from kinemesh_models.manifest import DetectorEntry, EmbedderEntry
 from kinemesh_models.refusal import RefusedError
 from kinemesh_models.repository import ACCELERATORS
@@ -78,21 +78,21 @@ def add(name: str, repository: Path, accelerator: str, cache: Path, mirror: Path
         message = f"The manifest has no such model to add. It has: {', '.join(sorted(entries))}."
         raise RefusedError("MODEL_NOT_FOUND", message, model=name[:100])
     entry = entries[name]
-    try:
-        file = fetch(entry.weights, cache, mirror)
-    except FetchError as error:
-        raise RefusedError("DOWNLOAD_FAILED", f"The weights cannot be had: {error}.", model=name) from error
-    if isinstance(entry, EmbedderEntry):
-        return _write_embedder(entry, file, repository, accelerator)
-    if entry.weights.filename.endswith(".onnx"):
-        return _write_detector(entry, file, repository, accelerator)
-    # What is there was converted from this entry's weights; again would only take time.
-    if (network := added_network(name, repository)) is not None:
-        return _write_detector(entry, network, repository, accelerator)
-    from kinemesh_models.importer import to_onnx  # which asks this module how to refuse
-
     with tempfile.TemporaryDirectory() as folder:
-        network = Path(folder) / "model.onnx"
+        try:
+            file = fetch_network(entry.weights, cache, Path(folder), mirror)
+        except FetchError as error:
+            raise RefusedError("DOWNLOAD_FAILED", f"The weights cannot be had: {error}.", model=name) from error
+        if isinstance(entry, EmbedderEntry):
+            return _write_embedder(entry, file, repository, accelerator)
+        if file.suffix == ".onnx":
+            return _write_detector(entry, file, repository, accelerator)
+        # What is there was converted from this entry's weights; again would only take time.
+        if (network := added_network(name, repository)) is not None:
+            return _write_detector(entry, network, repository, accelerator)
+        from kinemesh_models.importer import to_onnx  # which asks this module how to refuse
+
+        network = file.with_suffix(".onnx")
         to_onnx(file, network)
         return _write_detector(entry, network, repository, accelerator)
 
@@ -113,9 +113,10 @@ def _write_detector(entry: DetectorEntry, network: Path, repository: Path, accel
 
 def _write_embedder(entry: EmbedderEntry, network: Path, repository: Path, accelerator: str) -> dict[str, object]:
     from kinemesh_models.embedder_folder import summary, write_embedder
-    from kinemesh_models.onnx_embedder import Colours, describe_embedder
+    from kinemesh_models.onnx_embedder import Colours, describe_embedder, describe_openvino
 
-    feed = describe_embedder(network, Colours(entry.order, entry.mean, entry.scale))
+    describe = describe_openvino if network.suffix == ".xml" else describe_embedder
+    feed = describe(network, Colours(entry.order, entry.mean, entry.scale))
     if not _is_there(entry.name, network, repository):
         write_embedder(entry.name, network, feed, **_facts(entry), accelerator=accelerator, out=repository)
     return summary(entry.name, network, feed)

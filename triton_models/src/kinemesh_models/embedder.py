@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 class Feed:
     """How a network that embeds is fed.
 
-    :param output: the one that holds the vectors.
+    :param output: the one that holds the vectors; names are empty where there is one of each.
     :param dimension: length of a vector.
     :param layout: ``NCHW`` or ``NHWC``.
     :param batch: pictures that the graph takes, all of them or none: 1 where it leaves that open.
@@ -103,7 +103,7 @@ class _OpenVinoNetwork:
     def __init__(self, path: Path, feed: Feed, device: str) -> None:
         core = ov.Core()
         whole = core.read_model(path)
-        graph = ov.Model([whole.output(feed.output)], whole.get_parameters(), path.stem)
+        graph = ov.Model([whole.output(feed.output or 0)], whole.get_parameters(), path.stem)
         graph.reshape(list(feed.shape))
         options: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32"}  # the default is bf16 where a CPU has it
         if device == "CPU":

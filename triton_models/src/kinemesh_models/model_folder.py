@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kinemesh_models import manifest
+from kinemesh_models.fetch import sha256_of
 from kinemesh_models.refusal import RefusedError
 from kinemesh_models.repository import BUILT, parameter
 
 MARKER = "# Written by kinemesh_models add or import.\n"
 WEIGHTS = "model.onnx"
+OPENVINO_GRAPH = "model.xml"
 # Users' names have no dot, so that these never meet one of theirs.
 NETWORK = ".network"
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
@@ -80,5 +82,18 @@ def added_network(name: str, repository: Path) -> Path | None:
     config = repository / name / "config.pbtxt"
     if not config.is_file() or parameter("source", "manifest") not in config.read_text():
         return None
-    files = [repository / folder / "1" / WEIGHTS for folder in (name, name + NETWORK)]
+    files = [
+        repository / folder / "1" / file for folder in (name, name + NETWORK) for file in (WEIGHTS, OPENVINO_GRAPH)
+    ]
     return next((file for file in files if file.is_file()), None)
+
+
+def files_of(network: Path) -> list[Path]:
+    """The files that a network lies in: OpenVINO's own format keeps the weights apart from the graph."""
+    return [network, network.with_suffix(".bin")] if network.suffix == ".xml" else [network]
+
+
+def file_facts(network: Path) -> dict[str, str]:
+    """The hash of a network's weights, and how large its files are."""
+    files = files_of(network)
+    return {"sha256": sha256_of(files[-1]), "size_bytes": str(sum(file.stat().st_size for file in files))}

@@ -1,13 +1,15 @@
-"""Finds out how an embedder in an ONNX file is fed: from its graph, and from what it answers to a picture."""
+"""Finds out how an embedder in a file is fed: from its graph, and from what it answers to a picture."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import openvino as ov
 from numpy.typing import NDArray
 
 from kinemesh_models.embedder import Embedder, Feed, Floats, values
@@ -54,6 +56,19 @@ def describe_embedder(path: Path, colours: Colours) -> Feed:
     name, vector = _vector(names, answer, feed.batch)
     feed = replace(feed, output=name, dimension=len(vector))
     return _with_runtime(path, feed, picture, vector)
+
+
+def describe_openvino(path: Path, colours: Colours) -> Feed:
+    """How to feed an embedder of the manifest in OpenVINO's own format, which takes one picture, channels first.
+
+    :raises RefusedError: ``WRONG_HEAD``.
+    """
+    graph = ov.Core().read_model(path)
+    shapes = [[int(size) for size in port.get_shape()] for port in (*graph.inputs, *graph.outputs)]
+    if len(shapes) != 2 or len(shapes[0]) != 4 or shapes[0][:2] != [1, 3] or len(shapes[1]) < 2:
+        raise RefusedError("WRONG_HEAD", f"An embedder takes one picture, and answers with one vector: {shapes}.")
+    height, width = shapes[0][2:]
+    return _seen(Feed("", "", height, width, dimension=math.prod(shapes[1])), colours)
 
 
 def _input(network: ort.InferenceSession) -> Feed:

@@ -155,6 +155,62 @@ np.save(sys.argv[3], np.concatenate([network.run(None, {"inputs:0": one[None]})[
 """
 
 
+# A network in OpenVINO's two files, as Open Model Zoo publishes them, from a mirror into a repository.
+TWO_FILES = """
+import sys
+from pathlib import Path
+import numpy as np, openvino
+from kinemesh_models.embedder import Embedder, from_parameters
+from kinemesh_models.embedder_folder import summary, write_embedder
+from kinemesh_models.fetch import FetchError, fetch_network, sha256_of
+from kinemesh_models.importing.drawn_people import drawn_person
+from kinemesh_models.manifest import Download
+from kinemesh_models.model_folder import added_network
+from kinemesh_models.onnx_embedder import Colours, describe_embedder, describe_openvino
+onnx, folder = Path(sys.argv[1]), Path(sys.argv[2])
+mirror, scratch = folder / "mirror", folder / "scratch"
+for new in (mirror, scratch):
+    new.mkdir()
+openvino.save_model(openvino.Core().read_model(onnx), mirror / "a.xml", compress_to_fp16=False)
+graph, weights = (
+    Download("tiny", sha256_of(file), file.stat().st_size, "MIT", url=f"https://127.0.0.1:9/{file.name}")
+    for file in (mirror / "a.xml", mirror / "a.bin")
+)
+wanted = Download(**{**{key: getattr(graph, key) for key in Download.__slots__}, "beside": weights})
+network = fetch_network(wanted, folder / "cache", scratch, mirror)
+colours = Colours("BGR", (10.0,), (50.0,))
+feed = describe_openvino(network, colours)
+facts = {"licence": "MIT", "description": "Tiny", "source": "manifest", "preference": 0, "out": folder / "models"}
+write_embedder("tiny", network, feed, accelerator="amd", **facts)
+told = summary("tiny", network, feed)
+assert told["sha256"] == weights.sha256 and told["size_bytes"] == graph.bytes + weights.bytes, told
+served = added_network("tiny", folder / "models")
+whole = Embedder(onnx, describe_embedder(onnx, colours))
+person = drawn_person(1)
+np.testing.assert_allclose(Embedder(served, feed).embedding(person), whole.embedding(person), atol=1e-5)
+(mirror / "a.bin").unlink()
+try:
+    fetch_network(wanted, folder / "cache", scratch, mirror)
+except FetchError as error:
+    assert "a.bin" in str(error), error
+else:
+    raise SystemExit("the graph alone is no network")
+"""
+
+
+def test_network_in_two_files(networks: Any, tmp_path: Path) -> None:
+    command = [str(triton_python()), "-c", TWO_FILES, str(networks["first"]), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    config = (tmp_path / "models" / "tiny" / "config.pbtxt").read_text()
+    assert '"runtime" value { string_value: "openvino" }' in config, "onnxruntime does not read this format"
+    assert {file.name for file in (tmp_path / "models" / "tiny" / "1").iterdir()} == {
+        "model.py",
+        "model.xml",
+        "model.bin",
+    }
+
+
 @pytest.mark.data
 async def test_manifest_answers_as_the_network_itself(supervisor: Supervisor, tmp_path: Path) -> None:
     if not (data := os.environ.get("KINEMESH_TEST_DATA")):
