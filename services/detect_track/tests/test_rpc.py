@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from kinemesh import errors
+from kinemesh.bus.connection import connect
 from kinemesh.common.v1.common_pb2 import EncodedFrame
 from kinemesh.detect_track.v1 import detect_track_pb2, detect_track_pb2_grpc
 from kinemesh.detect_track.v1.detect_track_pb2 import DetectOptions, DetectRequest, TrackOptions, TrackRequest
@@ -20,10 +21,15 @@ from kinemesh.media.picture import encode_picture
 from kinemesh.serving.channel import call, open_channel
 from kinemesh.serving.interceptor import CallInterceptor
 from kinemesh.serving.status import from_rpc_error
-from kinemesh.testing.fixtures import TritonServer
+from kinemesh.settings import NatsSettings
+from kinemesh.storage import ObjectStore
+from kinemesh.testing.fixtures import NatsServer, TritonServer
+from kinemesh_detect_track.jobs import Jobs
 from kinemesh_detect_track.models import Models
+from kinemesh_detect_track.querying import Queries
 from kinemesh_detect_track.rpc import DetectTrackRpc
-from kinemesh_detect_track.settings import DetectionSettings
+from kinemesh_detect_track.settings import DetectionSettings, QuerySettings
+from kinemesh_detect_track.watching import Watching
 
 SETTINGS = DetectionSettings(max_pixels=500_000, stream_frames=3)
 
@@ -39,9 +45,20 @@ def frame(number: int, rate: float = 30.0, **changes: Any) -> EncodedFrame:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def servicer(triton_server: TritonServer) -> AsyncIterator[DetectTrackRpc]:
-    async with TritonClient(triton_server.settings) as triton:
-        yield DetectTrackRpc(Models(triton, known_s=1), SETTINGS)  # type: ignore[abstract]
+async def servicer(
+    triton_server: TritonServer,
+    nats_server: NatsServer,
+    s3_store: ObjectStore,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[DetectTrackRpc]:
+    async with (
+        TritonClient(triton_server.settings) as triton,
+        connect(NatsSettings(url=nats_server.url), "test") as bus,
+        open_channel("127.0.0.1:1") as nobody,
+    ):
+        jobs = Jobs(nobody, timeout_s=1)
+        queries = Queries(s3_store, jobs, QuerySettings(), tmp_path_factory.mktemp("tables"))
+        yield DetectTrackRpc(Models(triton, known_s=1), SETTINGS, Watching(bus, jobs), queries)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -287,10 +304,10 @@ async def test_a_caller_who_leaves_leaves_nothing_behind(stub: Any, servicer: De
     assert [[one.track_id for one in answer.tracks] for answer in await track(stub, [frame(0)])] == [[1, 2]]
 
 
-async def test_what_comes_later_says_so(stub: Any) -> None:
-    with pytest.raises(errors.Unimplemented) as refused:
+async def test_what_is_asked_of_jobs_reaches_who_knows(stub: Any) -> None:
+    with pytest.raises(errors.InvalidArgument) as refused:
         await call(stub.QueryTracks, detect_track_pb2.QueryTracksRequest())
-    assert refused.value.reason == "NOT_AVAILABLE_YET"
+    assert refused.value.reason == "SITE_OR_JOBS_NEEDED"
     with pytest.raises(grpc.aio.AioRpcError) as watched:
-        await anext(aiter(stub.WatchTracking(detect_track_pb2.WatchTrackingRequest(), timeout=10)))
-    assert from_rpc_error(watched.value).reason == "NOT_AVAILABLE_YET"
+        await anext(aiter(stub.WatchTracking(detect_track_pb2.WatchTrackingRequest(since_frame=-1), timeout=10)))
+    assert from_rpc_error(watched.value).reason == "OUT_OF_RANGE"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import cv2
 
@@ -12,15 +14,19 @@ from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
 from kinemesh.detect_track.v1.detect_track_pb2_grpc import add_DetectTrackServiceServicer_to_server
 from kinemesh.inference.client import TritonClient
+from kinemesh.serving.channel import open_channel
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage.store import ObjectStore
 from kinemesh.telemetry.tracing import trace_headers
 from kinemesh_detect_track.associating import Association
+from kinemesh_detect_track.jobs import Jobs
 from kinemesh_detect_track.models import Models
+from kinemesh_detect_track.querying import Queries
 from kinemesh_detect_track.rehearsal import rehearse
 from kinemesh_detect_track.resolving import Resolution
 from kinemesh_detect_track.rpc import DetectTrackRpc
 from kinemesh_detect_track.settings import DetectTrackSettings
+from kinemesh_detect_track.watching import Watching
 from kinemesh_detect_track.worker import Worker
 
 
@@ -35,6 +41,10 @@ async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
         models = Models(triton, settings.detection.known_s)
         worker = Worker(store, models, settings.detection)
         association, resolution = Association(store), Resolution(store)
+        ingest = await stack.enter_async_context(open_channel(settings.upstreams.ingest))
+        jobs = Jobs(ingest, settings.upstreams.timeout_s)
+        tables = stack.enter_context(tempfile.TemporaryDirectory(prefix="kinemesh-query-"))
+        queries = Queries(store, jobs, settings.query, Path(tables))
         stages = (
             ("detect", worker.detect, settings.slots.detect),
             ("track", worker.track, settings.slots.track),
@@ -51,7 +61,7 @@ async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
                 Servicer(
                     "kinemesh.detect_track.v1.DetectTrackService",
                     add_DetectTrackServiceServicer_to_server,
-                    DetectTrackRpc(models, settings.detection),  # type: ignore[abstract]
+                    DetectTrackRpc(models, settings.detection, Watching(bus, jobs), queries),
                 ),
             ),
             loops=(work_on_stages,),

@@ -1,4 +1,4 @@
-"""DetectTrackService: pictures and live streams in, objects out. What has no body here answers UNIMPLEMENTED."""
+"""DetectTrackService: pictures and live streams in, objects out, and what jobs over several cameras found."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kinemesh.inference.detector import resized
 from kinemesh.media.picture import decode_picture
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_flight, in_thread
+from kinemesh.serving.interceptor import caller
 from kinemesh_detect_track.domain.state import fresh_state
 from kinemesh_detect_track.domain.tracker import Detections, frames_between, step
 from kinemesh_detect_track.looking import LEAST_SHARE, embeddings
@@ -29,8 +30,10 @@ from kinemesh_detect_track.messages import (
     tracked_objects,
 )
 from kinemesh_detect_track.models import Models
+from kinemesh_detect_track.querying import Queries
 from kinemesh_detect_track.rows import of_classes
 from kinemesh_detect_track.settings import DetectionSettings
+from kinemesh_detect_track.watching import Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,13 @@ class _Seen:
 
 
 class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
-    """Detects and tracks."""
+    """Detects and tracks, and tells who was where."""
 
-    def __init__(self, models: Models, detection: DetectionSettings) -> None:
+    def __init__(self, models: Models, detection: DetectionSettings, watching: Watching, queries: Queries) -> None:
         self._models = models
         self._detection = detection
+        self._watching = watching
+        self._queries = queries
 
     async def Detect(  # noqa: N802 - the name in the proto
         self, request: detect_track_pb2.DetectRequest, _context: Any
@@ -113,6 +118,19 @@ class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
                     height=seen.height,
                 )
                 before = seen
+
+    async def WatchTracking(  # noqa: N802
+        self, request: detect_track_pb2.WatchTrackingRequest, context: Any
+    ) -> AsyncIterator[detect_track_pb2.WatchTrackingResponse]:
+        messages = self._watching.watch(request.job_id, request.since_frame, caller(context))
+        async with aclosing(messages):
+            async for message in messages:
+                yield message
+
+    async def QueryTracks(  # noqa: N802
+        self, request: detect_track_pb2.QueryTracksRequest, context: Any
+    ) -> detect_track_pb2.QueryTracksResponse:
+        return await self._queries.query(request, caller(context))
 
     async def _decode(self, frame: common_pb2.EncodedFrame) -> Image:
         return await in_thread(decode_picture, frame.data, self._detection.max_pixels)
