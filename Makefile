@@ -9,6 +9,7 @@ UV_VERSION := 0.13.8
 VIDEO ?=
 MODEL ?= yolox_nano
 DATA ?= $(KINEMESH_TEST_DATA)/mot/MOT17
+DETECTOR ?=
 OUT ?= out/bench
 PORT ?= 8080
 MODELS ?= default
@@ -113,7 +114,7 @@ bench-tracking: setup ## association on DATA=, laid out like MOT17, against BoTS
 
 .PHONY: bench-association
 bench-association: setup ## who is where by two or more cameras, on DATA=, laid out like synth2cam, into OUT=
-	$(CAPS) $(BIN)/python bench/bench_association.py --data "$(DATA)" --out "$(OUT)"
+	$(CAPS) $(BIN)/python bench/bench_association.py --data "$(DATA)" --out "$(OUT)" $(if $(DETECTOR),--detector "$(DETECTOR)")
 
 .PHONY: bench-reid
 bench-reid: models ## how well embedders tell people apart, on VIDEO=, into OUT=

@@ -49,7 +49,7 @@ def rehearse() -> None:
     quality = worth(crops(first.whole, corners), corners, found[0].scores, index.width, index.height)
     looks = look_rows(found[:1], [Looks(np.zeros(1, np.int64), quality, np.ones((1, 1), np.float32))], 0)
     looks = from_parquet(LookRows, to_parquet(to_table(looks, LOOK_SCHEMA)), LOOK_SCHEMA)
-    ids, _, path = followed(rows, 0, _FRAMES, index, state, parameters)
+    ids, _, path = followed(rows, 0, _FRAMES, index.times, state, parameters)
     tracked_looks(looks, ids)
     rows = tracked_rows(rows, ids)
     frame_results(rows, 0, _FRAMES, index, _MODEL)

@@ -119,7 +119,7 @@ class Resolution:
         decisions: list[Decision] = []
         for window in windows:
             rows = await self._rows(task, window)
-            parts.append(_narrow(rows, cameras))
+            parts.append(observed_of(rows, cameras))
             lasts.append(_lasts(rows, recordings))
             said = await self._store.get_bytes(_key(task, window, "decisions"))
             decisions += decisions_of(said, environment)
@@ -175,7 +175,11 @@ def _recording(given: job_pb2.JobInput, index: FrameIndex, clock: Clock) -> Reco
     )
 
 
-def _narrow(rows: SightingRows, cameras: Sequence[str]) -> Observed:
+def observed_of(rows: SightingRows, cameras: Sequence[str]) -> Observed:
+    """What of sightings is needed to look at a whole job.
+
+    :param cameras: ids, in the site's order.
+    """
     known, which = np.unique(rows.camera, return_inverse=True)
     camera = np.array([cameras.index(name) for name in known.tolist()], np.int16)
     return Observed(

@@ -14,6 +14,7 @@ from kinemesh.media import FrameIndex
 from kinemesh.results.columns import select
 from kinemesh.results.looks import LookRows
 from kinemesh.results.tracks import TrackRows
+from kinemesh_detect_track.domain.boxes import Floats
 from kinemesh_detect_track.domain.refine import Refinement, refined
 from kinemesh_detect_track.domain.state import CameraPath, TrackerState
 from kinemesh_detect_track.domain.tracker import Detections, Parameters, frames_between, step
@@ -44,12 +45,15 @@ def of_classes(boxes: Boxes, classes: NDArray[np.int16] | None, most: int | None
 
 
 def followed(
-    rows: TrackRows, start: int, stop: int, index: FrameIndex, state: TrackerState, parameters: Parameters
+    rows: TrackRows, start: int, stop: int, times: Floats, state: TrackerState, parameters: Parameters
 ) -> tuple[NDArray[np.int32], TrackerState, CameraPath]:
-    """The track of each row of frames ``[start, stop)``, int32 [R], 0 for none, and what the next segment needs."""
+    """The track of each row of frames ``[start, stop)``, int32 [R], 0 for none, and what the next segment needs.
+
+    :param times: float64 [F], presentation times of all frames of the recording, in seconds.
+    """
     passed = np.ones(stop - start)
     since = max(start - 1, 0)
-    passed[since - start + 1 :] = frames_between(index.times[since:stop], parameters)
+    passed[since - start + 1 :] = frames_between(times[since:stop], parameters)
     borders = np.searchsorted(rows.frame_index, np.arange(start, stop + 1))
     ids = np.zeros(len(rows), np.int32)
     offsets = np.zeros((stop - start, 2))

@@ -25,7 +25,7 @@ from kinemesh.task.v1 import task_pb2
 from kinemesh_detect_track.documents import Documents, instructor_files, pitstop_files
 from kinemesh_detect_track.domain.refine import Refinement
 from kinemesh_detect_track.domain.state import CameraPath, TrackerState, fresh_state
-from kinemesh_detect_track.domain.tracker import parameters_for
+from kinemesh_detect_track.domain.tracker import Parameters, parameters_for
 from kinemesh_detect_track.looking import LEAST_SHARE, Looks, look_rows, looks_at, moments
 from kinemesh_detect_track.messages import frame_results, job_classes, wanted_by
 from kinemesh_detect_track.models import Models
@@ -107,9 +107,8 @@ class Worker:
         rows = rows_from_parquet(await self._store.get_bytes(result_key(task, "detect", segment)))
         span = segment.start_frame, segment.stop_frame
         several = task.parameters.HasField("multi_camera")
-        # Several cameras are calibrated, so that they stand still; and nothing drops doubtful tracks afterwards.
-        parameters = parameters_for(wanted.threshold, _LOST_S, camera_motion=not several, hindsight=not several)
-        ids, after, path = await in_thread(followed, rows, *span, index, state, parameters)
+        parameters = tracker_for(wanted.threshold, several=several)
+        ids, after, path = await in_thread(followed, rows, *span, index.times, state, parameters)
         if several:
             looks = from_parquet(
                 LookRows, await self._store.get_bytes(result_key(task, "detect", segment, _LOOKS)), LOOK_SCHEMA
@@ -151,6 +150,12 @@ class Worker:
 
     async def _index(self, asset_id: str) -> FrameIndex:
         return FrameIndex.from_bytes(await self._store.get_bytes(keys.asset_index(asset_id)))
+
+
+def tracker_for(threshold: float, *, several: bool) -> Parameters:
+    """How carefully the stage track follows; ``several`` says whether its camera is one of a site's."""
+    # Those are calibrated, so that they stand still; and nothing drops doubtful tracks afterwards.
+    return parameters_for(threshold, _LOST_S, camera_motion=not several, hindsight=not several)
 
 
 def _padded(frames: object, box: Letterbox) -> Generator[Frame, None, None]:
