@@ -12,7 +12,9 @@ import pytest
 
 from kinemesh.environment.v1 import calibration_pb2, environment_pb2
 
-PAIRS = [{"image": {"x": x, "y": y}, "map": {"x": x / 10, "y": y / 10}} for x, y in ((0, 0), (9, 0), (9, 9), (0, 9))]
+PAIRS: list[dict[str, dict[str, float]]] = [
+    {"image": {"x": x, "y": y}, "map": {"x": x / 10, "y": y / 10}} for x, y in ((0, 0), (9, 0), (9, 9), (0, 9))
+]
 POINTS = {"points": {"pairs": PAIRS}}
 PATH = "/api/v1/environments"
 
