@@ -44,8 +44,9 @@ def evidence(sums: Floats, cosine: Floats) -> Floats:
     """How much cosines speak for one person: log of the likelihood ratio; 0 where the cosine is NaN, "not known"."""
     count = sums[:, 0] + _PRIOR_WEIGHT
     mean = (sums[:, 1] + _PRIOR_WEIGHT * _PRIOR_MEAN) / count
-    square = (sums[:, 2] + _PRIOR_WEIGHT * (_PRIOR_DEVIATION**2 + _PRIOR_MEAN**2)) / count
-    deviation = np.sqrt(np.maximum(square - mean**2, _LEAST_DEVIATION**2))
+    # Around what was seen, not around the prior: that this was off does not make cosines vary more.
+    scatter = np.maximum(sums[:, 2] - sums[:, 1] ** 2 / np.maximum(sums[:, 0], 1), 0.0)
+    deviation = np.sqrt(np.maximum((scatter + _PRIOR_WEIGHT * _PRIOR_DEVIATION**2) / count, _LEAST_DEVIATION**2))
     same, different = mean
     if same <= different:
         return np.zeros(cosine.shape)

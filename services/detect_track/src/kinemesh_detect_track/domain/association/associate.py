@@ -19,10 +19,11 @@ from scipy.optimize import linear_sum_assignment
 
 from kinemesh_detect_track.domain.association import appearance, walking
 from kinemesh_detect_track.domain.association.decisions import Decision, Kind
-from kinemesh_detect_track.domain.association.evidence import GATE, IMPOSSIBLE, case
+from kinemesh_detect_track.domain.association.evidence import IMPOSSIBLE, case
 from kinemesh_detect_track.domain.association.merging import merged
 from kinemesh_detect_track.domain.association.people import People
 from kinemesh_detect_track.domain.association.places import Rules, Site
+from kinemesh_detect_track.domain.association.splitting import split
 from kinemesh_detect_track.domain.association.views import Seen
 from kinemesh_detect_track.domain.boxes import Floats, Ints
 from kinemesh_detect_track.domain.looks import Looks, alike
@@ -49,9 +50,9 @@ def step(
     passed = 0.0 if np.isnan(people.time[0]) else time_sec - float(people.time[0])
     mean, covariance = walking.predicted(people.mean, people.covariance, passed, site.metre)
     people = replace(people, time=np.array([time_sec]), mean=mean, covariance=covariance)
-    people, at = _followed(people, seen, time_sec)
     noise = seen.covariance + np.eye(2) * (rules.bias_m * site.metre) ** 2
-    people, decisions = _split(people, seen, at, noise, passed, rules)
+    people, at = _followed(people, seen, noise, time_sec)
+    people, decisions = split(people, seen, at, noise, site, rules)
     people, given = _given(people, seen, at, noise, site, rules)
     people = _placed(people, seen, at, noise, site)
     people, ones = merged(people, site, rules)
@@ -60,7 +61,7 @@ def step(
     return people, number, [*decisions, *given, *ones]
 
 
-def _followed(people: People, seen: Seen, now: float) -> tuple[People, Ints]:
+def _followed(people: People, seen: Seen, noise: Floats, now: float) -> tuple[People, Ints]:
     """Note who is seen, and how; answers with the position of each row's track as well."""
     kept = np.flatnonzero(now - people.track_seen <= _TRACK_KEPT_S)
     camera = np.concatenate([people.track_camera[kept], seen.camera])
@@ -91,6 +92,8 @@ def _followed(people: People, seen: Seen, now: float) -> tuple[People, Ints]:
     person = extended(people.track_person, 0)
     last_seen = extended(people.track_seen, now)
     last_seen[at] = now
+    place, spread = extended(people.track_place, np.nan), extended(people.track_spread, 0)
+    place[at], spread[at] = seen.position, noise
     people = replace(
         people,
         track_camera=camera[first],
@@ -98,7 +101,9 @@ def _followed(people: People, seen: Seen, now: float) -> tuple[People, Ints]:
         track_person=person,
         track_since=extended(people.track_since, now),
         track_seen=last_seen,
-        track_stray=extended(people.track_stray, 0),
+        track_stray=extended(people.track_stray, np.nan),
+        track_place=place,
+        track_spread=spread,
         track_ratio=ratio,
         track_looks=looks,
         cosines=cosine,
@@ -120,43 +125,6 @@ def _shown(people: People, seen: Seen, at: Ints, gained: Looks) -> People:
     last[whom, seen.camera[decided]] = people.time[0]
     np.add.at(looks, whom, gained[decided])
     return replace(people, last=last, looks=looks)
-
-
-def _split(
-    people: People, seen: Seen, at: Ints, noise: Floats, passed: float, rules: Rules
-) -> tuple[People, list[Decision]]:
-    """Take tracks from people whom another camera, that has known them for longer, shows elsewhere."""
-    rows = np.flatnonzero((people.track_person[at] > 0) & np.isfinite(seen.position[:, 0]))
-    order = rows[np.lexsort((seen.camera[rows], people.track_since[at[rows]], people.track_person[at[rows]]))]
-    _, first, group = np.unique(people.track_person[at[order]], return_index=True, return_inverse=True)
-    anchor = order[first][group]
-    miss = seen.position[order] - seen.position[anchor]
-    away = np.einsum("ni,nij,nj->n", miss, np.linalg.inv(noise[order] + noise[anchor]), miss) > GATE
-    stray = people.track_stray.copy()
-    stray[at[order]] = np.where(away, stray[at[order]] + passed, 0.0)
-    gone = np.unique(at[order][stray[at[order]] > rules.stray_s])
-    if not len(gone):
-        return replace(people, track_stray=stray), []
-    person, since, looks, last = (
-        people.track_person.copy(),
-        people.track_since.copy(),
-        people.looks.copy(),
-        people.last.copy(),
-    )
-    decisions = []
-    for track in gone.tolist():
-        whom = int(np.searchsorted(people.numbers, person[track]))
-        camera = int(people.track_camera[track])
-        decisions.append(
-            Decision(Kind.SPLIT, float(people.time[0]), int(person[track]), camera, int(people.track_id[track]))
-        )
-        looks[whom] -= people.track_looks[track]
-        last[whom, camera] = -np.inf
-    person[gone], stray[gone], since[gone] = 0, 0.0, people.time[0]
-    return (
-        replace(people, track_person=person, track_stray=stray, track_since=since, looks=looks, last=last),
-        decisions,
-    )
 
 
 def _given(
@@ -191,7 +159,8 @@ def _given(
                 )
             )
         left = np.setdiff1d(np.flatnonzero(ready), chosen)
-        if len(left):
+        # Who is new is seen by other cameras at this step, perhaps: one at a time, when nobody else can be given.
+        if len(left) and not len(chosen):
             row = int(rows[left[0]])
             owner[at[row]] = people.next_number
             decisions.append(

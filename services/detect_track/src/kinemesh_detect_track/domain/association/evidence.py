@@ -18,6 +18,8 @@ from kinemesh_detect_track.domain.looks import alike
 IMPOSSIBLE: Final = -1e6
 GATE: Final = 9.21
 """Squared Mahalanobis distance within which 99 % of what belongs together lies, in two dimensions."""
+PRESENT_S: Final = 0.5
+"""Cameras of different rates miss people now and then, and never show them at quite the same moments."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,11 @@ def case(
     site: Site,
     rules: Rules,
 ) -> Case:
+    """What speaks for the tracks of ``rows``, at the positions ``tracks`` of the state.
+
+    :param ready: bool [U], whether a track has been looked at for long enough to be somebody who is not at its place.
+    :param noise: float64 [N, 2, 2], covariance of the position of each row of ``seen``, calibration included.
+    """
     now = float(people.time[0])
     camera = seen.camera[rows]
     latest = people.last.max(axis=1, initial=-np.inf)
@@ -54,16 +61,14 @@ def case(
     spread = np.where(known[..., None, None], people.covariance[None, :, :2, :2] + noise[rows][:, None], np.eye(2))
     inverse = np.linalg.inv(spread)
     squared = np.einsum("upi,upij,upj->up", miss, inverse, miss)
-    place = np.log(site.area) - squared / 2 - np.log(np.linalg.det(2 * np.pi * spread)) / 2
+    # Nobody leaves the map: where one could be anywhere, a place says nothing for or against it.
+    narrow = np.maximum(np.log(site.area) - np.log(np.linalg.det(2 * np.pi * spread)) / 2, 0.0)
+    place = narrow - squared / 2
     near = known & (gap <= rules.near_s)[None]
     reach = rules.fastest * site.metre * gap[None] + 3 * np.sqrt(np.trace(noise[rows], axis1=1, axis2=2))[:, None]
     possible = free & np.where(near, squared <= GATE, True)
     possible &= ~known | (np.linalg.norm(miss, axis=2) <= reach)
-    seen_before = np.isfinite(latest)
-    came_from = people.last.argmax(axis=1) if people.last.shape[1] else np.zeros(len(latest), np.int64)
-    least = site.least_travel[came_from][:, camera].T
-    longest = site.longest_travel[came_from][:, camera].T
-    possible &= known | ~seen_before[None] | ((gap[None] >= least) & (gap[None] <= longest))
+    possible &= near | _in_time(people, camera, people.track_since[tracks], known, site)
     possible &= near | ready[:, None]
     looks = appearance.evidence(
         people.cosines, alike(appearance.mean_looks(people.track_looks[tracks]), appearance.mean_looks(people.looks))
@@ -73,3 +78,20 @@ def case(
     score = looks + np.where(known, place, among)
     possible &= score > np.where(near, 0.0, rules.least_evidence)
     return Case(np.where(possible, score, IMPOSSIBLE), np.where(known, place, 0.0), looks)
+
+
+def _in_time(people: People, camera: Ints, since: Floats, known: NDArray[np.bool_], site: Site) -> NDArray[np.bool_]:
+    """Whether people can have come from where they were to where tracks began: bool [U, P].
+
+    Where places on the map are known, a way that the site does not name is judged by them.
+    """
+    if not people.last.size:
+        return np.ones(known.shape, np.bool_)
+    wait = np.maximum(since[:, None, None] - people.last[None], 0.0)
+    least = site.least_travel[:, camera].T[:, None]
+    least = np.where(np.isfinite(least) | ~known[..., None], least, 0.0)
+    latest = people.last == people.last.max(axis=1, keepdims=True)
+    longest = np.where(latest[None], site.longest_travel[:, camera].T[:, None], -np.inf).max(axis=2)
+    new = np.isneginf(people.last).all(axis=1)
+    result: NDArray[np.bool_] = (wait >= least).all(axis=2) & (new | (wait.min(axis=2) <= longest))
+    return result

@@ -8,7 +8,7 @@ import numpy as np
 
 from kinemesh_detect_track.domain.association import appearance
 from kinemesh_detect_track.domain.association.decisions import Decision, Kind
-from kinemesh_detect_track.domain.association.evidence import GATE
+from kinemesh_detect_track.domain.association.evidence import GATE, PRESENT_S
 from kinemesh_detect_track.domain.association.people import People
 from kinemesh_detect_track.domain.association.places import Rules, Site
 from kinemesh_detect_track.domain.looks import cosines
@@ -17,7 +17,7 @@ from kinemesh_detect_track.domain.looks import cosines
 def merged(people: People, site: Site, rules: Rules) -> tuple[People, list[Decision]]:
     """Make one of two people who have been at one place for a while, each seen by cameras that do not see the other."""
     now = float(people.time[0])
-    here = np.flatnonzero(people.placed & (people.last.max(axis=1, initial=-np.inf) == now))
+    here = np.flatnonzero(people.placed & (now - people.last.max(axis=1, initial=-np.inf) <= PRESENT_S))
     i, j = (here[side] for side in np.triu_indices(len(here), 1))
     together = (people.last[i] > now - rules.join_s - 1) & (people.last[j] > now - rules.join_s - 1)
     miss = people.mean[i, :2] - people.mean[j, :2]

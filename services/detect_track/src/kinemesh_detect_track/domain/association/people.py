@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kinemesh.snapshot import SnapshotFormat
 from kinemesh_detect_track.domain.association import appearance
 from kinemesh_detect_track.domain.boxes import Floats, Ints
-from kinemesh_detect_track.domain.looks import Looks, of_size
+from kinemesh_detect_track.domain.looks import Looks, alike, of_size
 
 VERSION: Final = 1
 
@@ -34,7 +34,9 @@ class People:
     :ivar track_person: int64 [T], number of the person; 0 as long as it is undecided.
     :ivar track_since: float64 [T], when the track began, or was taken from the person it was thought to be.
     :ivar track_seen: float64 [T].
-    :ivar track_stray: float64 [T], seconds for which the track has been away from where its person is.
+    :ivar track_stray: float64 [T], since when the track has been away from where its person is; NaN if it is not.
+    :ivar track_place: float64 [T, 2], where the track was last seen on the map; NaN if that is not known.
+    :ivar track_spread: float64 [T, 2, 2], covariance of that, calibration included.
     :ivar track_ratio: float64 [T], height by width when the whole person was seen; NaN before.
     :ivar track_looks: float32 [T, E], sum of embeddings times their worth.
     :ivar pair: int64 [M, 2], numbers of people, the lower first.
@@ -57,6 +59,8 @@ class People:
     track_since: Floats
     track_seen: Floats
     track_stray: Floats
+    track_place: Floats
+    track_spread: Floats
     track_ratio: Floats
     track_looks: Looks
     pair: Ints
@@ -96,6 +100,8 @@ _FORMAT: Final = SnapshotFormat(
         "track_since": ("<f8", ("tracks",)),
         "track_seen": ("<f8", ("tracks",)),
         "track_stray": ("<f8", ("tracks",)),
+        "track_place": ("<f8", ("tracks", 2)),
+        "track_spread": ("<f8", ("tracks", 2, 2)),
         "track_ratio": ("<f8", ("tracks",)),
         "track_looks": ("<f4", ("tracks", "embedding")),
         "pair": ("<i8", ("pairs", 2)),
@@ -111,6 +117,8 @@ def nobody(cameras: int, known: Looks) -> People:
     :param known: float32 [G, E], looks of the people whom the gallery knows; they get the numbers from 1.
     """
     count, size = known.shape
+    mean = appearance.mean_looks(known)
+    others = alike(mean, mean)[np.triu_indices(count, 1)]
     return People(
         time=np.array([np.nan]),
         metre=np.array([np.nan]),
@@ -127,11 +135,13 @@ def nobody(cameras: int, known: Looks) -> People:
         track_since=np.zeros(0),
         track_seen=np.zeros(0),
         track_stray=np.zeros(0),
+        track_place=np.zeros((0, 2)),
+        track_spread=np.zeros((0, 2, 2)),
         track_ratio=np.zeros(0),
         track_looks=np.zeros((0, size), np.float32),
         pair=np.zeros((0, 2), np.int64),
         pair_since=np.zeros(0),
-        cosines=appearance.unknown(),
+        cosines=appearance.noted(appearance.unknown(), appearance.DIFFERENT, others),
     )
 
 
