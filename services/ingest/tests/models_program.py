@@ -26,6 +26,15 @@ output [ {{ name: "boxes" data_type: TYPE_FP32 dims: [ 300, 6 ] }} ]
 instance_group [ {{ kind: KIND_CPU count: 1 }} ]
 """
 
+EMBEDDER = """
+name: "{name}"
+backend: "python"
+max_batch_size: 64
+input [ {{ name: "image" data_type: TYPE_UINT8 dims: [ 256, 128, 3 ] }} ]
+output [ {{ name: "embedding" data_type: TYPE_FP32 dims: [ 4 ] }} ]
+instance_group [ {{ kind: KIND_CPU count: 1 }} ]
+"""
+
 MODEL = """
 import numpy as np
 import triton_python_backend_utils as backend
@@ -52,6 +61,7 @@ def main() -> int:
     parser.add_argument("--label", action="append", default=[])
     parser.add_argument("--licence", default="")
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--task", default="detector")
     parser.add_argument("--accelerator", choices=["cpu"])
     parser.add_argument("--repository", type=Path, required=True)
     parser.add_argument("--json", action="store_true", required=True)
@@ -82,24 +92,41 @@ def main() -> int:
         seen = {"suffix": Path(arguments.subject).suffix, "licence": arguments.licence}
         return refuse(reason, **seen, picture=bool(arguments.picture), environment=" ".join(sorted(os.environ)))
     labels = arguments.label or wanted["labels"]
-    return write(arguments.repository, arguments.name, labels, "imported", broken=bool(wanted.get("broken")))
+    return write(
+        arguments.repository,
+        arguments.name,
+        labels,
+        "imported",
+        broken=bool(wanted.get("broken")),
+        task=arguments.task,
+        preferred=bool(wanted.get("preferred")),
+    )
 
 
-def write(repository: Path, name: str, labels: list[str], source: str, broken: bool = False) -> int:
+def write(
+    repository: Path,
+    name: str,
+    labels: list[str],
+    source: str,
+    *,
+    broken: bool = False,
+    task: str = "detector",
+    preferred: bool = False,
+) -> int:
     folder = repository / name
     if folder.exists():
         return refuse("MODEL_EXISTS")
     (folder / "1").mkdir(parents=True)
     facts = {
-        "task": "detector", "labels": json.dumps(labels), "source": source, "sha256": "ab" * 32, "size_bytes": "7",
+        "task": task, "labels": json.dumps(labels), "source": source, "sha256": "ab" * 32, "size_bytes": "7",
         "size": "64", "resizable": "true", "runtime": "numpy", "licence": "Apache-2.0", "description": "A test",
-        "preference": "1" if source == "embedded" else "0",
+        "preference": "1" if source == "embedded" or preferred else "0",
     }  # fmt: skip
     parameters = "".join(
         f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}\n' for key, value in facts.items()
     )
     (folder / "1" / "model.py").write_text("raise RuntimeError" if broken else MODEL)
-    (folder / "config.pbtxt").write_text(CONFIG.format(name=name) + parameters)
+    (folder / "config.pbtxt").write_text((CONFIG if task == "detector" else EMBEDDER).format(name=name) + parameters)
     told = {"model": name, "labels": labels, "sha256": facts["sha256"], "size_bytes": 7}
     print(json.dumps({**told, "input_width": 64, "input_height": 64}))
     return 0

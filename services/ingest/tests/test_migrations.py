@@ -66,6 +66,22 @@ def test_data_survives_up_and_down(url: str) -> None:
     assert run(url, ("SELECT job_id FROM jobs", {})) == [("job",)]
     migrate(url, "head")
     assert run(url, ("SELECT count(*) FROM sessions", {})) == [(0,)]
+    run(
+        url,
+        ("INSERT INTO job_inputs (job_id, camera, asset_id, position) VALUES ('job', 'main', 'before', 0)", {}),
+        ("INSERT INTO segments VALUES ('job', 'main', 0, 0, 10, 0)", {}),
+        (JOB.replace("'job'", "'sites'").replace("instructor", "multi_camera"), {}),
+        ("INSERT INTO environments (owner, environment_id, display_name, document) VALUES ('ada', 'e', 'e', '{}')", {}),
+        ("INSERT INTO environment_jobs SELECT 'sites', environment_key FROM environments", {}),
+        ("INSERT INTO identity_jobs VALUES ('sites', 'someone')", {}),
+        ("INSERT INTO forgettings VALUES ('sites', 'someone')", {}),
+    )
+    assert run(url, ("SELECT start_sec, stop_sec FROM segments", {})) == [(0.0, 0.0)]
+    migrate(url, "0002")
+    assert run(url, ("SELECT job_id FROM jobs", {})) == [("job",)]
+    assert run(url, ("SELECT camera FROM job_inputs", {})) == [("main",)]
+    migrate(url, "head")
+    assert run(url, ("SELECT count(*) FROM environments", {})) == [(0,)]
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         assert differences(connection) == []

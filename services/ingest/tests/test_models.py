@@ -12,6 +12,7 @@ import pytest
 from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.common.v1 import common_pb2
+from kinemesh.environment.v1 import environment_pb2
 from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.media.picture import encode_picture
@@ -72,6 +73,43 @@ async def test_the_embedded_detector_is_the_default(ingest: Any) -> None:
     with pytest.raises(errors.FailedPrecondition) as refused:
         await delete(ingest, "person_detector")
     assert refused.value.reason == "MODEL_EMBEDDED"
+
+
+async def test_an_embedder_is_imported_and_the_preferred_one_is_the_default(ingest: Any, clip: bytes) -> None:
+    embedder = model_pb2.MODEL_TASK_EMBEDDER
+    site = environment_pb2.Environment(environment_id="faces")
+    site.cameras.add(camera="c1").sub_videos.add(asset_id=(await ingest.upload(clip)).asset_id)
+    create = environment_pb2.CreateEnvironmentRequest(environment=site)
+    await call(ingest.environments.CreateEnvironment, create, owner="ada")
+    model = await bring(ingest, "reid", {"labels": [], "preferred": True}, task=embedder)
+    assert (model.state, model.task, model.embedding_size) == (model_pb2.MODEL_STATE_READY, embedder, 4)
+    assert model.is_default
+    assert not (await bring(ingest, "other", {"labels": []}, task=embedder)).is_default
+    assert (await get(ingest, "person_detector")).is_default
+    asked = parameters_pb2.MultiCameraParameters(environment_id="faces")
+    request = job_pb2.CreateJobRequest(parameters=parameters_pb2.JobParameters(multi_camera=asked))
+    job = (await call(ingest.jobs.CreateJob, request, owner="ada")).job
+    assert job.parameters.multi_camera.embedder == "reid"
+    with pytest.raises(errors.FailedPrecondition) as refused:
+        await delete(ingest, "reid")
+    assert refused.value.reason == "MODEL_IN_USE"
+    with pytest.raises(errors.InvalidArgument) as wrong:
+        await ingest.start_job(site.cameras[0].sub_videos[0].asset_id, parameters=pitstop("reid"))
+    assert wrong.value.reason == "WRONG_MODEL_TASK"
+    await call(ingest.jobs.CancelJob, job_pb2.CancelJobRequest(job_id=job.job_id), owner="ada")
+    for name in ("reid", "other"):
+        await delete(ingest, name)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "reason"),
+    [(model_pb2.MODEL_TASK_POSE, [], "NOT_AVAILABLE_YET"), (model_pb2.MODEL_TASK_EMBEDDER, ["a"], "LABELS_NOT_TAKEN")],
+)
+async def test_models_of_other_tasks_are_not_imported(ingest: Any, task: Any, labels: list[str], reason: str) -> None:
+    request = model_pb2.ImportModelRequest(asset_id="any", model="poses", task=task, labels=labels)
+    with pytest.raises(errors.KinemeshError) as refused:
+        await call(ingest.models.ImportModel, request, owner="ada")
+    assert refused.value.reason == reason
 
 
 async def test_an_imported_model_serves_its_owner_until_it_is_deleted(ingest: Any, clip: bytes) -> None:

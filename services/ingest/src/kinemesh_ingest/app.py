@@ -24,6 +24,7 @@ from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.contents import limits_of
 from kinemesh_ingest.creating import JobMaker
 from kinemesh_ingest.environments import EnvironmentRpc
+from kinemesh_ingest.gallery import Gallery
 from kinemesh_ingest.importing import Imports
 from kinemesh_ingest.models import ModelRpc
 from kinemesh_ingest.program import Program
@@ -51,6 +52,7 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
         registry = Registry(engine, triton)
         maker = JobMaker(registry, conductor)
         imports = Imports(engine, store, triton, program_of(settings.models))
+        gallery = Gallery(engine, bus, store, settings.retention.sweep_interval_s)
         split = split_handler(store, settings.conductor, limits_of(settings.upload))
 
         async def publish(stop: asyncio.Event) -> None:
@@ -62,8 +64,9 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
         async def conduct_jobs(stop: asyncio.Event) -> None:
             await conduct(bus, conductor, stop)
 
-        async def split_media(stop: asyncio.Event) -> None:
-            await work(bus, [("split", split, 2)], stop, drain_s=settings.drain_s)
+        async def take_part(stop: asyncio.Event) -> None:
+            stages = [("split", split, 2), ("recall", gallery.recall, 2), ("remember", gallery.remember, 2)]
+            await work(bus, stages, stop, drain_s=settings.drain_s)
 
         async def database() -> bool:
             return await answers(engine)
@@ -88,7 +91,7 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                 Servicer(
                     "kinemesh.environment.v1.EnvironmentService",
                     add_EnvironmentServiceServicer_to_server,
-                    EnvironmentRpc(engine),
+                    EnvironmentRpc(engine, gallery.wake),
                 ),
                 Servicer(
                     "kinemesh.model.v1.ModelService",
@@ -96,7 +99,7 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                     ModelRpc(engine, triton, registry, imports, settings.upload.max_pixels),
                 ),
             ),
-            loops=(publish, clean, conduct_jobs, split_media, imports.run),
+            loops=(publish, clean, conduct_jobs, take_part, imports.run, gallery.run),
             dependencies={"database": database, "nats": bus.ready, "s3": store.ready},
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,14 +14,15 @@ from kinemesh.environment.v1 import calibration_pb2, environment_pb2, environmen
 from kinemesh.pipelining import in_thread
 from kinemesh.serving.interceptor import caller
 from kinemesh_ingest.calibrating import homography_of, source_of
-from kinemesh_ingest.catalogue import assets, environments, requests
-from kinemesh_ingest.catalogue.paging import by_name, page_request
+from kinemesh_ingest.catalogue import assets, environments, gallery, requests
+from kinemesh_ingest.catalogue.paging import by_name, newest_first, page_request
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import environments as environments_table
+from kinemesh_ingest.catalogue.tables import identities as identities_table
 from kinemesh_ingest.checking import assets_of, checked_environment, view_of
 from kinemesh_ingest.domain.calibration import Plane, camera_of_file, read_document
 from kinemesh_ingest.domain.validation import check_id
-from kinemesh_ingest.messages import document_of, to_environment
+from kinemesh_ingest.messages import document_of, to_environment, to_identity
 
 _CHANGEABLE: Final = (
     "display_name",
@@ -35,10 +37,14 @@ _CHANGEABLE: Final = (
 
 
 class EnvironmentRpc(environment_pb2_grpc.EnvironmentServiceServicer):
-    """Keeps environments."""
+    """Keeps environments.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    :param forget: set when somebody is to be taken out of results.
+    """
+
+    def __init__(self, engine: AsyncEngine, forget: asyncio.Event) -> None:
         self._engine = engine
+        self._forget = forget
 
     async def CreateEnvironment(  # noqa: N802
         self, request: environment_pb2.CreateEnvironmentRequest, context: Any
@@ -173,14 +179,39 @@ class EnvironmentRpc(environment_pb2_grpc.EnvironmentServiceServicer):
         )
 
     async def ListIdentities(  # noqa: N802
-        self, _request: environment_pb2.ListIdentitiesRequest, _context: Any
+        self, request: environment_pb2.ListIdentitiesRequest, context: Any
     ) -> environment_pb2.ListIdentitiesResponse:
-        raise errors.Unimplemented("NOT_AVAILABLE_YET", "Galleries follow.")
+        wanted = page_request(request.page_size, request.page_token, request.skip)
+        async with self._engine.connect() as connection:
+            row = await environments.find(connection, request.environment_id, caller(context))
+            page = await newest_first(
+                connection, identities_table, "global_id", gallery.is_known(row), wanted, time="last_seen_time"
+            )
+            ids = [one.global_id for one in page.rows]
+            counts = await gallery.job_counts(connection, row.environment_key, ids)
+        retention = gallery.retention_of(row)
+        return environment_pb2.ListIdentitiesResponse(
+            identities=[to_identity(one, counts.get(one.global_id, 0), retention) for one in page.rows],
+            next_page_token=page.next_token,
+            total_size=page.total,
+        )
 
     async def DeleteIdentity(  # noqa: N802
-        self, _request: environment_pb2.DeleteIdentityRequest, _context: Any
+        self, request: environment_pb2.DeleteIdentityRequest, context: Any
     ) -> environment_pb2.DeleteIdentityResponse:
-        raise errors.Unimplemented("NOT_AVAILABLE_YET", "Galleries follow.")
+        owner = caller(context)
+        async with self._engine.begin() as connection:
+            row = await environments.find(connection, request.environment_id, owner, lock=True)
+            affected = await gallery.jobs_with(connection, row.environment_key, request.global_id)
+            first = await requests.claim(connection, owner, "DeleteIdentity", request.request_id, str(len(affected)))
+            if first is not None:
+                return environment_pb2.DeleteIdentityResponse(changed_jobs=int(first))
+            if not await gallery.forget(connection, row.environment_key, request.global_id, affected):
+                raise errors.NotFound(
+                    "IDENTITY_NOT_FOUND", "The environment knows no such person.", global_id=request.global_id[:64]
+                )
+        self._forget.set()
+        return environment_pb2.DeleteIdentityResponse(changed_jobs=len(affected))
 
 
 def _paths(request: environment_pb2.UpdateEnvironmentRequest) -> list[str]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from google.protobuf.json_format import MessageToDict
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -26,6 +24,7 @@ from kinemesh.serving.status import to_failure
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue import models
+from kinemesh_ingest.catalogue.database import alone
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.contents import HEAD_BYTES, weights_suffix
 from kinemesh_ingest.program import Facts, Program
@@ -83,7 +82,7 @@ class Imports:
             await models.remove(connection, name)
 
     async def _settle_all(self) -> None:
-        async with _alone(self.engine) as mine:
+        async with alone(self.engine, _LOCK) as mine:
             while mine and (row := await self._next()) is not None:
                 if row.state == models.DELETING:
                     await self.take_away(row.model)
@@ -133,7 +132,7 @@ class Imports:
                 if row.picture_asset_id:
                     picture = Path(folder) / "picture"
                     await self.store.get_file(keys.asset_source(row.picture_asset_id), picture)
-                facts = await program.import_weights(weights, row.model, row.labels, row.licence, picture)
+                facts = await program.import_weights(weights, row.model, row.labels, row.licence, picture, row.task)
         try:
             if row.model + NETWORK in await self.triton.loaded():
                 await self.triton.load(row.model + NETWORK)
@@ -163,20 +162,6 @@ class Imports:
         failure = MessageToDict(to_failure(error), preserving_proto_field_name=True)
         async with self.engine.begin() as connection:
             await models.change(connection, row.model, state=models.REJECTED, failure=failure)
-
-
-@asynccontextmanager
-async def _alone(engine: AsyncEngine) -> AsyncIterator[bool]:
-    """Whether nobody else is at it. The lock goes with the connection, and so with the process."""
-    async with engine.connect() as plain:
-        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
-        mine = bool(await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}))
-        try:
-            yield mine
-        finally:
-            if mine:
-                with contextlib.suppress(SQLAlchemyError):
-                    await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:

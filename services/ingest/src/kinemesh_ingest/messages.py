@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -53,6 +53,17 @@ def to_environment(row: AnyRow) -> environment_pb2.Environment:
     environment.create_time.CopyFrom(to_timestamp(row.create_time))
     environment.update_time.CopyFrom(to_timestamp(row.update_time))
     return environment
+
+
+def to_identity(row: AnyRow, job_count: int, retention: timedelta) -> environment_pb2.Identity:
+    return environment_pb2.Identity(
+        global_id=row.global_id,
+        first_seen_time=to_timestamp(row.first_seen_time),
+        last_seen_time=to_timestamp(row.last_seen_time),
+        cameras=row.cameras,
+        job_count=job_count,
+        expire_time=to_timestamp(row.remember_time + retention),
+    )
 
 
 def document_of(environment: environment_pb2.Environment) -> dict[str, Any]:

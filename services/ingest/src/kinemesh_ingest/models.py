@@ -13,6 +13,7 @@ from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.inference.client import TritonClient
 from kinemesh.inference.detector import DEFAULT_THRESHOLD, TASK, Letterbox, detector, find, letterbox, padded, scaled
+from kinemesh.inference.embedder import TASK as EMBEDDER
 from kinemesh.media.picture import decode_picture
 from kinemesh.model.v1 import model_pb2, model_pb2_grpc
 from kinemesh.nv12 import Image
@@ -25,6 +26,11 @@ from kinemesh_ingest.importing import Imports
 from kinemesh_ingest.registry import Registry
 
 _BROUGHT = (model_pb2.MODEL_SOURCE_IMPORTED, model_pb2.MODEL_SOURCE_MANIFEST)
+_IMPORTED = {
+    model_pb2.MODEL_TASK_UNSPECIFIED: TASK,
+    model_pb2.MODEL_TASK_DETECTOR: TASK,
+    model_pb2.MODEL_TASK_EMBEDDER: EMBEDDER,
+}
 _EITHER = (model_pb2.MODEL_TASK_UNSPECIFIED, model_pb2.MODEL_TASK_DETECTOR)
 
 
@@ -72,10 +78,13 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
         name = check_model_name(request.model)
         check_labels(request.labels)
         check_text("license", request.license, 200)
-        if request.task not in _EITHER:
+        task = _IMPORTED.get(request.task)
+        if task is None:
             raise errors.Unimplemented(
-                "NOT_AVAILABLE_YET", "Only detectors can be imported in this version.", field="task"
+                "NOT_AVAILABLE_YET", "Only detectors and embedders can be imported in this version.", field="task"
             )
+        if task == EMBEDDER and request.labels:
+            raise errors.InvalidArgument("LABELS_NOT_TAKEN", "An embedder has no classes.", field="labels")
         self._imports.require_program()
         served = await self._triton.loaded()
         async with self._engine.begin() as connection:
@@ -92,6 +101,7 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
                     name,
                     owner,
                     source=models.IMPORTED,
+                    task=task,
                     asset_id=request.asset_id,
                     picture_asset_id=request.check_image_asset_id,
                     labels=list(request.labels),

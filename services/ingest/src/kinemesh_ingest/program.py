@@ -65,7 +65,7 @@ class Program:
     environment: Mapping[str, str] = field(repr=False)
 
     async def import_weights(
-        self, file: Path, name: str, labels: list[str], licence: str, picture: Path | None
+        self, file: Path, name: str, labels: list[str], licence: str, picture: Path | None, task: str = "detector"
     ) -> Facts:
         """Examine weights and make a model of them; answers with what it is like.
 
@@ -74,6 +74,7 @@ class Program:
         """
         options = [f"--label={label}" for label in labels]
         options += [f"--licence={licence}"] if licence else []
+        options += [f"--task={task}"] if task != "detector" else []
         options += [f"--picture={picture}"] if picture else []
         return _facts(await self._run(self.timeout_s, "import", str(file), f"--name={name}", self._for, *options))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -56,6 +58,20 @@ def migrate(url: str, revision: str) -> None:
         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
         connection.commit()
     engine.dispose()
+
+
+@asynccontextmanager
+async def alone(engine: AsyncEngine, lock: int) -> AsyncIterator[bool]:
+    """Whether nobody else is at it. The lock goes with the connection, and so with the process."""
+    async with engine.connect() as plain:
+        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+        mine = bool(await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": lock}))
+        try:
+            yield mine
+        finally:
+            if mine:
+                with contextlib.suppress(SQLAlchemyError):
+                    await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": lock})
 
 
 async def answers(engine: AsyncEngine) -> bool:

@@ -47,7 +47,7 @@ async def names(connection: AsyncConnection) -> frozenset[str]:
 
 async def claim(connection: AsyncConnection, name: str, owner: str, **values: Any) -> bool:
     """Note that a model is to be imported; False if its name is taken. What was refused before makes room."""
-    fresh = {**_NOTHING, **values, "state": IMPORTING, "task": "detector", "attempts": 0, "failure": None}
+    fresh = {**_NOTHING, "task": "detector", **values, "state": IMPORTING, "attempts": 0, "failure": None}
     statement = insert(models).values(model=name, owner=owner, **fresh)
     again = statement.on_conflict_do_update(
         index_elements=[models.c.model],

@@ -111,9 +111,9 @@ PIPELINES: Final = {
             "People across the cameras of an environment: one identity each, and their paths on its map.",
             (
                 SPLIT,
-                Stage("recall", "ingest", Unit.JOB, after=("split",), weight=0.5, when=GALLERY),
                 DETECT,
                 TRACK,
+                Stage("recall", "ingest", Unit.JOB, after=("split",), weight=0.5, when=GALLERY),
                 Stage(
                     "associate",
                     "detect_track",
