@@ -20,7 +20,8 @@ from kinemesh.media import build_index, plays_in_browsers, probe
 from kinemesh.media.picture import encode_picture
 from kinemesh.storage import ObjectStore, keys
 from kinemesh_render.domain.grid import grid_of
-from kinemesh_render.mosaic import HEIGHT, WIDTH, Mosaics
+from kinemesh_render.domain.mosaic import HEIGHT, WIDTH
+from kinemesh_render.mosaic import Mosaics
 from kinemesh_render.worker import Worker
 
 MakeSite = Callable[..., Awaitable[Any]]

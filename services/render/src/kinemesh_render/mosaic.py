@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -22,26 +21,13 @@ from kinemesh.pipelining import ahead, in_thread, settled
 from kinemesh.recordings import camera_of
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
-from kinemesh_render.domain.canvas import Rectangle, on_rgb, within
-from kinemesh_render.domain.captions import caption_lines, plates
-from kinemesh_render.domain.drawing import draw_scene
+from kinemesh_render.domain.canvas import Rectangle
 from kinemesh_render.domain.film import FINE, fitted
-from kinemesh_render.domain.floor import (
-    GROUND,
-    TRAIL_SEC,
-    Plan,
-    background,
-    drawn_as,
-    extent_of,
-    plan_of,
-    scene_of_floor,
-)
-from kinemesh_render.domain.grid import Grid, grid_of
-from kinemesh_render.domain.paths import PathTable
+from kinemesh_render.domain.floor import TRAIL_SEC, extent_of
+from kinemesh_render.domain.grid import grid_of
+from kinemesh_render.domain.mosaic import HEIGHT, WIDTH, Backdrop, Shot, backdrop, compose
 from kinemesh_render.domain.scene import Scene
 from kinemesh_render.domain.site import Site
-from kinemesh_render.domain.style import Color, Style
-from kinemesh_render.domain.tracks import duration
 from kinemesh_render.joining import mosaic_key
 from kinemesh_render.messages import order_of
 from kinemesh_render.people import extent_of_paths, paths_between, people_in
@@ -50,14 +36,8 @@ from kinemesh_render.settings import EncoderSettings, WorkSettings
 from kinemesh_render.site import site_of
 from kinemesh_render.sources import Reading
 
-WIDTH: Final = 1920
-HEIGHT: Final = 1080
-_EMPTY: Final[Color] = (14, 15, 18)
-_TITLE: Final[Color] = (110, 120, 142)
 _MOST_PICTURE_PIXELS: Final = 33_177_600
-
-Shown = Sequence[Image | None]
-"""What each camera shows at a moment, None where it shows nothing."""
+_ROUNDED: Final = 1e-6  # seconds
 
 
 class Player:
@@ -87,7 +67,7 @@ class Part:
 
     :ivar cell: which of the grid's cells.
     :ivar place: of its pictures within the mosaic.
-    :ivar frames: int64 [N], its frame for each of the mosaic's, -1 for none.
+    :ivar frames: its frame for each of the mosaic's in the window, -1 for none.
     """
 
     cell: int
@@ -97,22 +77,8 @@ class Part:
     scene_of: Callable[[int], Scene]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Stage:
-    """What does not change within a window.
-
-    :ivar ground: the mosaic with nothing on it but the map.
-    :ivar titles: of the grid's cells.
-    """
-
-    site: Site
-    grid: Grid
-    plan: Plan
-    ground: Image
-    paths: PathTable
-    parts: Sequence[Part]
-    titles: Sequence[str]
-    style: Style
+Showing = Sequence[tuple[Part, int, Image]]
+"""Who shows which of its frames at a moment, and its picture."""
 
 
 class Mosaics:
@@ -131,26 +97,26 @@ class Mosaics:
         if not frames:
             return task_pb2.TaskDone()
         async with AsyncExitStack() as stack:
-            stage = await self._stage(task, recordings, clock, frames, stack)
+            behind, parts = await self._prepared(task, recordings, clock, frames, stack)
             folder = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="kinemesh-render-", dir=self._work.scratch_dir)
             )
             path = Path(folder) / "part"
-            drawn = _drawn(ahead(_pictures(stage, frames)), stage, clock)
+            drawn = _drawn(ahead(_pictures(parts, frames)), behind, clock)
             async with aclosing(self._write(path, ahead(drawn), clock)) as writing:
                 async for done in writing:
                     await context.report(done / len(frames))
             await settled(self._store.put_file(path, mosaic_key(task, task.window.index)))
         return task_pb2.TaskDone(frames=len(frames))
 
-    async def _stage(
+    async def _prepared(
         self,
         task: task_pb2.Task,
         recordings: Sequence[Recording],
         clock: MosaicClock,
         frames: range,
         stack: AsyncExitStack,
-    ) -> Stage:
+    ) -> tuple[Backdrop, list[Part]]:
         style, site = order_of(task).style, site_of(task.parameters.multi_camera.environment)
         cameras = list(dict.fromkeys([*site.cameras, *(camera_of(recording.name) for recording in recordings)]))
         firsts = {camera_of(recording.name): recording.index for recording in reversed(recordings)}
@@ -181,10 +147,8 @@ class Mosaics:
             parts.append(Part(cell, place, player, numbers, scene_of))
         picture = await self._picture(site)
         extent = extent_of(site.floor, picture, site.zones, await extent_of_paths(self._store, task))
-        plan = plan_of(extent, *grid.floor[2:], y_up=site.floor.y_up)
-        ground = await in_thread(_ground, grid, background(plan, site.floor, picture))
         titles = [site.cameras.get(camera, camera) for camera in cameras]
-        return Stage(site, grid, plan, ground, paths, parts, titles, style)
+        return await in_thread(backdrop, site, grid, titles, picture, extent, paths, style), parts
 
     async def _picture(self, site: Site) -> Image | None:
         if not site.floor.picture:
@@ -212,8 +176,8 @@ class Mosaics:
         async with AsyncExitStack() as stack:
             stack.push_async_exit(lambda *error: in_thread(writer.__exit__, *error))
             await stack.enter_async_context(aclosing(source))
-            async for frame, image in source:
-                await in_thread(writer.write, image, clock.stamp(frame))
+            async for number, image in source:
+                await in_thread(writer.write, image, clock.stamp(number))
                 written += 1
                 yield written
 
@@ -223,30 +187,29 @@ def choose(recordings: Sequence[Recording], moments: Sequence[float], half_step:
 
     Of a camera's recordings at most one shows something at a moment.
     """
-    at = np.array(moments) + half_step
+    now = np.array(moments)
+    at = now + half_step
     chosen: list[tuple[int, ...]] = []
     taken: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]] = {}
     for recording in reversed(recordings):
         camera = camera_of(recording.name)
         free = ~taken.get(camera, np.zeros(len(at), np.bool_))
-        shows = (at > recording.start_sec) & (at - half_step < recording.end_sec) & free
+        shows = (at > recording.start_sec) & (now < recording.end_sec - _ROUNDED) & free
         numbers = np.searchsorted(recording.moments, at) - 1
         chosen.append(tuple(np.where(shows, np.maximum(numbers, 0), -1).tolist()))
         taken[camera] = ~free | shows
     return chosen[::-1]
 
 
-async def _pictures(stage: Stage, frames: range) -> AsyncGenerator[tuple[int, Shown], None]:
+async def _pictures(parts: Sequence[Part], frames: range) -> AsyncGenerator[tuple[int, Showing], None]:
     """What the cameras show, frame by frame; each recording is decoded in a thread of its own."""
-    for number, frame in enumerate(frames):
-        shown: list[Image | None] = [None] * len(stage.parts)
-        wanted = {place: part for place, part in enumerate(stage.parts) if part.frames[number] >= 0}
-        decoding = [asyncio.ensure_future(in_thread(part.player.show, part.frames[number])) for part in wanted.values()]
+    for place, number in enumerate(frames):
+        showing = [part for part in parts if part.frames[place] >= 0]
+        decoding = [asyncio.ensure_future(in_thread(part.player.show, part.frames[place])) for part in showing]
         if decoding:
-            await _all_ended(decoding, [part.player for part in wanted.values()])
-        for place, decoded in zip(wanted, decoding, strict=True):
-            shown[place] = decoded.result()
-        yield frame, shown
+            await _all_ended(decoding, [part.player for part in showing])
+        images = [decoded.result() for decoded in decoding]
+        yield number, [(part, part.frames[place], image) for part, image in zip(showing, images, strict=True)]
 
 
 async def _all_ended(decoding: Sequence[asyncio.Future[Image]], players: Sequence[Player]) -> None:
@@ -263,50 +226,12 @@ async def _all_ended(decoding: Sequence[asyncio.Future[Image]], players: Sequenc
 
 
 async def _drawn(
-    source: AsyncGenerator[tuple[int, Shown], None], stage: Stage, clock: MosaicClock
+    source: AsyncGenerator[tuple[int, Showing], None], behind: Backdrop, clock: MosaicClock
 ) -> AsyncGenerator[tuple[int, Image], None]:
-    number = 0
+    def drawn(showing: Showing, moment: float) -> Image:
+        shots = [Shot(part.cell, part.place, image, part.scene_of(frame)) for part, frame, image in showing]
+        return compose(behind, shots, moment)
+
     async with aclosing(source):
-        async for frame, shown in source:
-            yield frame, await in_thread(compose, stage, number, shown, clock.moment(frame))
-            number += 1
-
-
-def compose(stage: Stage, number: int, shown: Shown, moment: float) -> Image:
-    """One picture of the mosaic: uint8 [HEIGHT, WIDTH, 3]."""
-    image = stage.ground.copy()
-    canvas = on_rgb(image)
-    seen = set()
-    for part, picture in zip(stage.parts, shown, strict=True):
-        if picture is None:
-            continue
-        x, y, width, height = part.place
-        image[y : y + height, x : x + width] = picture
-        draw_scene(within(canvas, part.place), part.scene_of(part.frames[number]), stage.style)
-        seen.add(part.cell)
-    for cell, (place, title) in enumerate(zip(stage.grid.cells, stage.titles, strict=True)):
-        here = within(canvas, place)
-        lines = caption_lines(canvas, 0.8)
-        plates(here, 0, 1.35 * lines, title, "" if cell in seen else "no picture", _TITLE, lines)
-    floor = within(canvas, stage.grid.floor, drawn_as=drawn_as(*stage.grid.floor[2:]))
-    draw_scene(floor, scene_of_floor(stage.plan, stage.paths, stage.site.zones, moment, stage.style), stage.style)
-    lines = caption_lines(canvas, 0.8)
-    plates(floor, lines, 2 * lines, stage.site.name, clock_text(moment, stage.site.clock_start), _TITLE, lines)
-    return image
-
-
-def _ground(grid: Grid, floor: Image) -> Image:
-    """The mosaic with nothing on it but the map."""
-    image = np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8)
-    for x, y, width, height in grid.cells:
-        image[y : y + height, x : x + width] = _EMPTY
-    x, y, width, height = grid.floor
-    image[y : y + height, x : x + width] = floor
-    return image
-
-
-def clock_text(moment: float, clock_start: float | None) -> str:
-    """The time of day in UTC where that is known, else the time on the site's clock."""
-    if clock_start is None:
-        return duration(max(0.0, moment))
-    return datetime.fromtimestamp(clock_start + moment, UTC).strftime("%H:%M:%S")
+        async for number, showing in source:
+            yield number, await in_thread(drawn, showing, clock.moment(number))

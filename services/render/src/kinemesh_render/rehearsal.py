@@ -12,10 +12,18 @@ from kinemesh.media import H264Writer, build_index, concatenate, decode, plays_i
 from kinemesh.media.picture import encode_picture
 from kinemesh.media.synthetic import write_clip
 from kinemesh.results import poses, tracks, tracks_parquet
+from kinemesh.results.columns import from_parquet, to_parquet
+from kinemesh.results.sightings import SIGHTING_SCHEMA, SightingRows
 from kinemesh_render.domain.canvas import on_nv12
 from kinemesh_render.domain.drawing import draw_scene
+from kinemesh_render.domain.film import FINE
+from kinemesh_render.domain.floor import extent_of
+from kinemesh_render.domain.grid import grid_of
+from kinemesh_render.domain.mosaic import HEIGHT, WIDTH, Shot, backdrop, compose
+from kinemesh_render.domain.paths import PathTable
 from kinemesh_render.domain.scene import Area, Body, Scene
 from kinemesh_render.domain.sheet import cell_of
+from kinemesh_render.domain.site import Floor, Site
 from kinemesh_render.domain.skeleton import COUNT
 from kinemesh_render.domain.style import resolve
 from kinemesh_render.domain.tracks import thing_of
@@ -27,6 +35,7 @@ def rehearse() -> None:
     """Read, draw, encode, join; raises whatever a job would fail with."""
     poses.rows_from_parquet(poses.rows_to_parquet(poses.empty_rows()))
     tracks_parquet.rows_from_parquet(tracks_parquet.rows_to_parquet(tracks.empty_rows()))
+    from_parquet(SightingRows, to_parquet(SIGHTING_SCHEMA.empty_table()), SIGHTING_SCHEMA)
     scene = Scene(
         bodies=[Body(1, np.full((COUNT, 2), 24, np.float32), np.ones(COUNT, np.float32))],
         things=[
@@ -34,6 +43,7 @@ def rehearse() -> None:
         ],
         areas=[Area("zone", np.array([[8, 8], [40, 8], [40, 40]], np.float32), "1 in")],
     )
+    _mosaic(scene)
     with tempfile.TemporaryDirectory(prefix="kinemesh-render-") as folder:
         clip = Path(folder) / "clip.mp4"
         write_clip(clip, pts=(0, 3000), size=_SIZE)
@@ -48,3 +58,16 @@ def rehearse() -> None:
         concatenate([part], Path(folder) / "joined.mp4", time_base=index.time_base, audio_source=clip)
         if plays_in_browsers(clip, index):
             remux(clip, index, Path(folder) / "copied.mp4")
+
+
+def _mosaic(scene: Scene) -> None:
+    """All of two cameras, one of which shows something, and somebody on the map."""
+    zero = np.zeros(1)
+    paths = PathTable(zero, np.ones(1, np.int32), zero, zero, np.ones(1, np.int32), 1.0)
+    grid, style = grid_of(2, WIDTH, HEIGHT, 4 / 3), resolve()
+    site = Site("site", {"a": "a", "b": "b"}, {}, [], Floor())
+    behind = backdrop(site, grid, ("a", "b"), None, extent_of(site.floor, None, [], None), paths, style)
+    x, y, _, _ = grid.cells[0]
+    shot = Shot(0, (x, y, *_SIZE), np.zeros((_SIZE[1], _SIZE[0], 3), np.uint8), scene)
+    with H264Writer(io.BytesIO(), width=WIDTH, height=HEIGHT, time_base=FINE) as writer:
+        writer.write(compose(behind, [shot], 0.0), 0)

@@ -266,9 +266,10 @@ def _draw_spot(canvas: Canvas, spot: Spot, pen: Pen) -> None:
 
 
 def _label_spot(canvas: Canvas, spot: Spot, pen: Pen) -> None:
-    x, y = spot.point.tolist()
-    away = _SPOT * pen.line
-    plates(canvas, x + away, y - away, spot.caption, "", spot.color, caption_lines(canvas, _SPOT_SHARE))
+    if spot.caption:
+        x, y = spot.point.tolist()
+        away = _SPOT * pen.line
+        plates(canvas, x + away, y - away, spot.caption, "", spot.color, caption_lines(canvas, _SPOT_SHARE))
 
 
 def _torso(body: Body) -> float:

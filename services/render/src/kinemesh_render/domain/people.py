@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kinemesh.results.columns import select
 from kinemesh.results.sightings import SightingRows
 from kinemesh.results.tracks import TrackRows
 from kinemesh_render.domain.paths import PathTable
@@ -49,7 +50,8 @@ class PeopleTable:
 
 
 def people_table(rows: SightingRows) -> PeopleTable:
-    """Prepare rows of one recording, which are ordered by frame. Their tracks' ids are above 0."""
+    """Prepare rows of one recording, which are ordered by frame. Those of no track are left out."""
+    rows = select(rows, rows.track_id > 0)
     box = np.stack([rows.x1, rows.y1, rows.x2, rows.y2], axis=1)
     tracks = table_of(
         TrackRows(

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from kinemesh.media import FrameIndex, Orientation
+from kinemesh.nv12 import ColorMatrix
+from kinemesh.task.v1 import task_pb2
+from kinemesh_render.domain.mosaic import clock_text
+from kinemesh_render.messages import video_of
+from kinemesh_render.mosaic import choose
+from kinemesh_render.recorded import Recording, clock_of
+
+
+def recording(name: str, start: float, frames: int, rate: int) -> Recording:
+    zero = np.zeros(1, np.int64)
+    stamps = 7 + np.arange(frames)
+    base = Fraction(1, rate)
+    index = FrameIndex(0, base, stamps, 7 + frames, zero, zero, 64, 48, Orientation(), ColorMatrix.BT709)
+    return Recording(name, f"asset-{name}", start, index)
+
+
+@pytest.mark.parametrize(
+    ("rates", "shown"), [((10, 5), 10), ((30, 10), 15), ((25, 25), 12.5), ((60, 24), 15), ((15, 1), 15)]
+)
+def test_the_mosaic_has_a_frame_at_every_step_or_every_few(rates: tuple[int, int], shown: float) -> None:
+    clock = clock_of([recording("a", 2, 90, rates[0]), recording("b", 1, 30, rates[1])], 15)
+    assert clock.rate == pytest.approx(shown)
+    assert clock.moment(3) == pytest.approx(1 + 3 / shown)
+    assert clock.stamp(3) == round(90_000 * 3 / shown)
+
+
+@pytest.mark.parametrize("rate", [7, 10, 25, 30, 48])
+def test_every_frame_lies_in_one_window(rate: int) -> None:
+    clock = clock_of([recording("a", 0.3, 400, rate)], 15)
+    edges = [0.3, 2.0, 3.3, 3.3 + 1 / rate, 0.3 + 400 / rate]
+    windows = [task_pb2.Window(start_sec=start, stop_sec=stop) for start, stop in pairwise(edges)]
+    frames = [frame for window in windows for frame in clock.frames_of(window)]
+    assert frames == list(range(len(frames)))
+    last = clock.moment(frames[-1])
+    assert last < edges[-1] <= last + 1 / clock.rate + 1e-6
+
+
+def test_cameras_show_the_frame_of_the_step_or_the_last_before_it() -> None:
+    fast, slow = recording("a", 0, 20, 10), recording("b", 1, 2, 2)
+    later = recording("a.2", 3, 10, 10)
+    moments = [0.0, 0.1, 0.96, 1.04, 1.4, 1.5, 1.9, 1.96, 2.0, 2.96, 3.0, 3.4]
+    chosen = choose([fast, later, slow], moments, 0.05)
+    assert chosen[0] == (0, 1, 10, 10, 14, 15, 19, 19, -1, -1, -1, -1)
+    assert chosen[1] == (-1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 4)
+    assert chosen[2] == (-1, -1, 0, 0, 0, 1, 1, 1, -1, -1, -1, -1)
+
+
+def test_where_recordings_meet_the_later_one_is_shown() -> None:
+    chosen = choose([recording("a", 0, 10, 10), recording("a.2", 1, 10, 10)], [0.9, 0.96, 1.0], 0.05)
+    assert chosen == [(9, -1, -1), (-1, 0, 0)]
+
+
+def test_a_camera_called_mosaic_keeps_its_video() -> None:
+    assert video_of("c09") == "c09.mp4"
+    assert video_of("mosaic") == "mosaic.camera.mp4"
+
+
+def test_the_clock_tells_the_time_of_day_where_that_is_known() -> None:
+    assert clock_text(62.34, None) == "1:02.3"
+    assert clock_text(-0.01, None) == "0.0 s"
+    assert clock_text(65, 8 * 3600) == "08:01:05"
