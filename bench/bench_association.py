@@ -6,9 +6,9 @@
     make bench-association DATA=synth2cam DETECTOR=rtmdet_nano_person OUT=out/bench
 
 ``DATA`` is laid out as ``site_data`` says. Writes ``OUT/positions.jsonl``, a line for each step with everybody on the
-map as the results of a job have them, and ``OUT/association.json``: scores of these (``results``), of what live listeners
-get (``live``), milliseconds that a step takes, and, with ``DETECTOR``, scores of the whole job on the recordings
-(``job``). Without ground truth there are no scores.
+map as the results of a job have them, and ``OUT/association.json``: scores of these (``results``), of what live
+listeners get (``live``), milliseconds that a step takes, and, with ``DETECTOR``, scores of the whole job on the
+recordings (``job``). Without ground truth there are no scores.
 """
 
 from __future__ import annotations

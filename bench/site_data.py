@@ -1,8 +1,8 @@
 """Folders laid out like ``synth2cam``: several cameras over one floor, what was detected, and where people truly were.
 
 ``config.json`` has the cameras with points in the picture and on the map; ``<camera>*.json`` a line for each picture
-with what was detected; ``<camera>*.mp4``, if there, the recording; ``gtLoc.json``, if there, a line for each moment with the
-places of everything. Ids in these files are the truth, and are read for scores alone.
+with what was detected; ``<camera>*.mp4``, if there, the recording; ``gtLoc.json``, if there, a line for each moment
+with the places of everything. Ids in these files are the truth, and are read for scores alone.
 """
 
 from __future__ import annotations
