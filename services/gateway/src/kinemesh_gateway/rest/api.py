@@ -158,7 +158,8 @@ def bind(settings: HttpSettings) -> socket.socket:
     :raises Unavailable: ``PORT_TAKEN``.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    taken = socket.socket(family, socket.SOCK_STREAM)
+    # Told the protocol, the event loop does not let small answers wait for acknowledgements (TCP_NODELAY).
+    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         taken.bind((settings.host, settings.port))

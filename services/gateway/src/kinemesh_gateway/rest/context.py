@@ -63,7 +63,12 @@ def caller_of(connection: HTTPConnection) -> Caller:
     return Caller(connection.app.state.mesh, owner)
 
 
-def _page(
+# Dependencies that are not coroutines would each go through a thread, which takes long while WebSockets are busy.
+async def _caller(connection: HTTPConnection) -> Caller:
+    return caller_of(connection)
+
+
+async def _page(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="most items to answer with")] = DEFAULT_LIMIT,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="items to leave out first")] = 0,
     page_token: Annotated[str, Query(max_length=1000, description="`next_page_token` of the page before")] = "",
@@ -71,7 +76,7 @@ def _page(
     return page(limit, offset, page_token)
 
 
-def _idempotency_key(
+async def _idempotency_key(
     key: Annotated[
         str,
         Header(
@@ -87,7 +92,7 @@ def _idempotency_key(
 
 _ID = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
 
-CallerDep = Annotated[Caller, Depends(caller_of)]
+CallerDep = Annotated[Caller, Depends(_caller)]
 PageDep = Annotated[Page, Depends(_page)]
 IdempotencyKey = Annotated[str, Depends(_idempotency_key)]
 AssetId = Annotated[str, Path(max_length=128, pattern=_ID)]

@@ -44,7 +44,7 @@ class Health(BaseModel):
     services: dict[str, PartHealth]
 
 
-def _mesh(connection: HTTPConnection) -> Mesh:
+async def _mesh(connection: HTTPConnection) -> Mesh:
     mesh: Mesh = connection.app.state.mesh
     return mesh
 
