@@ -63,13 +63,18 @@ def test_one_position_alone_is_a_map_too() -> None:
     assert [[cell.char for cell in row] for row in draw_map(here, 1, 1, [Marker("A", "", (3.0, 4.0))])] == [["A"]]
 
 
+def test_a_zone_that_reaches_beyond_the_map_is_cut_off_where_it_crosses() -> None:
+    rows = drawn(far=[(10.0, -1e12), (1e12, -1e12), (1e12, 1e12), (10.0, 1e12)])
+    assert all(row[20] != " " for row in rows)
+    assert set("".join(row[:20] + row[21:] for row in rows)) == {" "}
+
+
 def test_a_site_says_how_large_its_map_is() -> None:
     corners = [{"x": -1.0, "y": 0.0}, {"x": 2.0, "y": 0.0}, {"x": 2.0, "y": 3.0}]
     zones = [{"zone": "door", "map": {"corners": corners}, "image": None}, {"zone": "till", "map": None, "image": {}}]
-    plane = {"width": 10.0, "height": 0.0}
     assert extent_of({}) is None
-    assert extent_of({"zones": zones, "ground_plane": plane}) == Extent(-1.0, 0.0, 2.0, 3.0)
-    assert extent_of({"zones": zones, "ground_plane": {**plane, "height": 5.0}}) == Extent(-1.0, 0.0, 10.0, 5.0)
+    assert extent_of({"ground_plane": {"width": 10.0, "height": 0.0}}) is None
+    assert extent_of({"zones": zones, "ground_plane": {"width": 10.0, "height": 5.0}}) == Extent(0.0, 0.0, 10.0, 5.0)
     assert map_zones({"zones": zones}) == {"door": [(-1.0, 0.0), (2.0, 0.0), (2.0, 3.0)]}
 
 

@@ -68,7 +68,7 @@ class BreaksOff:
         assert socket.request is not None
         self.asked.append(socket.request.path)
         if len(self.asked) == 1:
-            for message in (status("PROCESSING"), step(0), step(1), step(2)):
+            for message in (status("PROCESSING"), status("PROCESSING", 0.501), step(0), step(1), step(2)):
                 await socket.send(json.dumps(message))
             await socket.close(1001)
             return
@@ -87,8 +87,8 @@ async def test_every_step_comes_once_and_in_order_over_a_disconnect() -> None:
         messages = await watched(url)
     assert handler.asked == ["/ws/tracking/t?since_frame=0", "/ws/tracking/t?since_frame=3"]
     assert [m.global_frame_index for m in messages if isinstance(m, TrackingUpdate)] == [0, 1, 2, 3]
-    assert [m.status for m in messages if isinstance(m, TaskStatus)] == ["PROCESSING", "COMPLETED"]
-    update = messages[1]
+    assert [m.status for m in messages if isinstance(m, TaskStatus)] == ["PROCESSING", *["PROCESSING"] * 2, "COMPLETED"]
+    update = messages[2]
     assert isinstance(update, TrackingUpdate)
     (track,) = update.cameras["c09"]
     assert (track.global_id, track.position, track.box.corners) == (PERSON, (12.3, 45.6), (110.2, 220.5, 160.0, 330.8))
@@ -145,7 +145,8 @@ async def test_for_programs_it_prints_the_messages_as_they_come() -> None:
     async with gateway(BreaksOff()) as url:
         code, out, error = await watch_command(url, "--json", "--since-frame=1")
     assert code == 0, error
-    expected = [status("PROCESSING"), step(1), step(2), step(3), status("COMPLETED", 1.0)]
+    nearer = status("PROCESSING", 0.501)
+    expected = [status("PROCESSING"), nearer, step(1), step(2), status("PROCESSING"), step(3), status("COMPLETED", 1.0)]
     assert [one_object(line) for line in out.splitlines()] == expected
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+import cv2
+
 Point = tuple[float, float]
 
 _ACROSS: Final = 2
@@ -18,7 +20,7 @@ _BRAILLE: Final = 0x2800
 # Bits of a braille character, by row and column of the dot.
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _CELL_ASPECT: Final = 2.0  # a character is about twice as high as it is wide
-_LONGEST_LINE: Final = 4096
+_FAR: Final = 1e6  # dots; what lies farther away is outside all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +76,17 @@ def draw_map(
 
     def dot(at: tuple[int, int], color: str) -> None:
         column, row = at[0] // _ACROSS, at[1] // _DOWN
-        if 0 <= column < place.columns and 0 <= row < place.rows:
-            dots[row][column] |= _DOTS[at[1] % _DOWN][at[0] % _ACROSS]
-            colors[row][column] = color
+        dots[row][column] |= _DOTS[at[1] % _DOWN][at[0] % _ACROSS]
+        colors[row][column] = color
 
     for corners in (zones or {}).values():
         for one, other in zip(corners, [*corners[1:], *corners[:1]], strict=True):
-            for at in _line(place.dot(one), place.dot(other)):
+            for at in place.line(one, other):
                 dot(at, "bright_black")
     for marker in markers:
         path = [*marker.trail, marker.position]
         for one, other in pairwise(path):
-            for at in _line(place.dot(one), place.dot(other)):
+            for at in place.line(one, other):
                 dot(at, marker.color)
     cells = [
         [Cell(chr(_BRAILLE + bits), color) if bits else Cell() for bits, color in zip(*row, strict=True)]
@@ -116,8 +117,20 @@ class _Placing:
         x = (at[0] - self._extent.x1) / self._width
         y = (at[1] - self._extent.y1) / self._height
         y = 1 - y if self._y_up else y
-        # The far borders belong to the last dots; what lies beyond stays beyond, but not far.
-        return _clamped(x, across), _clamped(y, down)
+        return _scaled(x, across), _scaled(y, down)
+
+    def line(self, one: Point, other: Point) -> Iterator[tuple[int, int]]:
+        """The dots between two positions, as far as they are shown."""
+        shown = (0, 0, self.columns * _ACROSS, self.rows * _DOWN)
+        visible, start, end = cv2.clipLine(shown, self.dot(one), self.dot(other))
+        if not visible:
+            return
+        steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
+        for step in range(steps + 1):
+            yield (
+                start[0] + round((end[0] - start[0]) * step / steps),
+                start[1] + round((end[1] - start[1]) * step / steps),
+            )
 
     def cell(self, at: Point) -> tuple[int, int]:
         """Column and row of the character."""
@@ -125,19 +138,9 @@ class _Placing:
         return x // _ACROSS, y // _DOWN
 
 
-def _clamped(fraction: float, count: int) -> int:
-    if fraction == 1:
-        return count - 1
-    return int(min(max(fraction, -1.0), 2.0) * count // 1)
-
-
-def _line(one: tuple[int, int], other: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    steps = min(max(abs(other[0] - one[0]), abs(other[1] - one[1]), 1), _LONGEST_LINE)
-    for step in range(steps + 1):
-        yield (
-            one[0] + round((other[0] - one[0]) * step / steps),
-            one[1] + round((other[1] - one[1]) * step / steps),
-        )
+def _scaled(fraction: float, count: int) -> int:
+    # The far border belongs to the last dot.
+    return count - 1 if fraction == 1 else int(min(max(fraction * count, -_FAR), _FAR) // 1)
 
 
 def _centre(corners: Sequence[Point]) -> Point:

@@ -57,6 +57,7 @@ class Lines:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
+        self._status = ""
 
     def __enter__(self) -> Lines:
         return self
@@ -72,9 +73,10 @@ class Lines:
             sys.stdout.flush()
         elif isinstance(message, TaskStatus):
             color = {"COMPLETED": "green", "FAILED": "red", "CANCELLED": "yellow"}.get(message.status, "cyan")
-            out.print(
-                f"[{color}]{message.status:<12}[/] {message.progress:4.0%}  {escape(message.current_step)}".rstrip()
-            )
+            line = f"[{color}]{message.status:<12}[/] {message.progress:4.0%}  {escape(message.current_step)}".rstrip()
+            if line != self._status:  # progress moves by less than is shown
+                out.print(line)
+            self._status = line
         else:
             out.print(line_of(message), markup=False)
 
