@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
 
 from kinemesh.testing.fixtures import triton_python
 
@@ -90,6 +93,22 @@ def confine(converter: Path) -> Confine:
         return answer
 
     return run
+
+
+@pytest.fixture(scope="session")
+def play_network() -> Callable[[Path], None]:
+    """Lets the Python backend run a network's folder that is meant for a GPU."""
+
+    def change(folder: Path) -> None:
+        file = folder / "config.pbtxt"
+        kept = text_format.Parse(file.read_text(), model_config_pb2.ModelConfig())
+        for gone in ("platform", "optimization", "model_warmup", "instance_group"):
+            kept.ClearField(gone)
+        kept.backend = "python"
+        file.write_text(text_format.MessageToString(kept))
+        shutil.copyfile(_HERE / "plays_network.py", folder / "1" / "model.py")
+
+    return change
 
 
 @pytest.fixture

@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import onnxruntime as ort
-
 from kinemesh_models.fetch import sha256_of
 from kinemesh_models.heads import ROWS, Head
 from kinemesh_models.manifest import Tensor
 from kinemesh_models.model_folder import MARKER, NETWORK, WEIGHTS, new_model
-from kinemesh_models.onnx_network import ONNXRUNTIME, session
-from kinemesh_models.repository import ACCELERATORS, Accelerator, config_text, quoted, tensor_block
+from kinemesh_models.network_folder import network_config
+from kinemesh_models.onnx_network import ONNXRUNTIME
+from kinemesh_models.repository import ACCELERATORS, Accelerator, config_text
 
 _MAX_BATCH = 16
-_TYPES = {"tensor(float)": "FP32", "tensor(float16)": "FP16", "tensor(int64)": "INT64", "tensor(int32)": "INT32"}
 _MODEL = "from kinemesh_models.backends.detector import TritonPythonModel as TritonPythonModel\n"
 
 
@@ -63,7 +61,8 @@ def write_detector(
             weights = network / "1" / WEIGHTS
             tensorrt = head.kind not in ("end2end", "nms")
             weights.parent.mkdir(parents=True)
-            text = network_config(network.name, onnx_path, head, host, tensorrt=tensorrt)
+            shape = (1, 3, head.height, head.width)
+            text = network_config(network.name, onnx_path, head.outputs, shape, host, tensorrt=tensorrt)
             (network / "config.pbtxt").write_text(text)
             # An engine of TensorRT is made for one shape, and takes minutes.
             head = replace(head, resizable=head.dynamic and not tensorrt)
@@ -94,40 +93,3 @@ def _detector_config(name: str, head: Head, parameters: dict[str, str], host: Ac
     sides = (-1, -1) if head.resizable else (head.height, head.width)
     image = Tensor("image", "UINT8", (*sides, 3))
     return config_text(MARKER, name, _MAX_BATCH, [image], [Tensor("boxes", "FP32", (ROWS, 6))], parameters, host)
-
-
-def network_config(name: str, onnx_path: Path, head: Head, host: Accelerator, *, tensorrt: bool) -> str:
-    """The ``config.pbtxt`` of a detector's network alone, on Triton's ONNX Runtime backend.
-
-    Networks with NMS inside run on CUDA without TensorRT, which does not take their answers, as long as there are
-    boxes. The batch dimension is the graph's own, so Triton adds none.
-    """
-    network = session(onnx_path, ["CPUExecutionProvider"])
-    inputs, outputs = _tensors(network.get_inputs()), _tensors(network.get_outputs())
-    blocks = [tensor_block("input", tensor) for tensor in inputs]
-    blocks += [tensor_block("output", tensor) for tensor in outputs if tensor.name in head.outputs]
-    if tensorrt:
-        blocks.append(
-            "optimization { execution_accelerators { gpu_execution_accelerator : [ {\n"
-            '  name : "tensorrt"\n'
-            '  parameters { key: "precision_mode" value: "FP32" }\n'
-            '  parameters { key: "max_workspace_size_bytes" value: "1073741824" }\n'
-            "} ] } }"
-        )
-    picture = f"data_type: TYPE_{inputs[0].type} dims: [ 1, 3, {head.height}, {head.width} ] zero_data: true"
-    blocks.append(
-        'model_warmup [ { name: "empty picture" batch_size: 0 '
-        f"inputs {{ key: {quoted(head.input)} value {{ {picture} }} }} }} ]"
-    )
-    return (
-        f'{MARKER}name: {quoted(name)}\nplatform: "onnxruntime_onnx"\nmax_batch_size: 0\n'
-        + "\n".join(blocks)
-        + f"\ninstance_group [ {{ kind: KIND_GPU count: {host.gpu_instances} }} ]\n"
-    )
-
-
-def _tensors(arguments: Sequence[ort.NodeArg]) -> list[Tensor]:
-    return [
-        Tensor(a.name, _TYPES[a.type], tuple(size if isinstance(size, int) else -1 for size in a.shape))
-        for a in arguments
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Feed:
     :param dimension: length of a vector.
     :param layout: ``NCHW`` or ``NHWC``.
     :param batch: pictures that the graph takes, all of them or none: 1 where it leaves that open.
+    :param alone: OpenVINO takes one picture all the same.
     :param type: of the input: ``FP32``, ``FP16`` or ``UINT8``.
     :param order: of the channels, ``RGB`` or ``BGR``; ``mean`` and ``scale`` in this order: (pixel - mean) / scale.
     :param runtime: what runs it on a CPU here: ``openvino``, or ``onnxruntime`` where that cannot.
@@ -43,6 +44,7 @@ class Feed:
     dimension: int = 0
     layout: str = "NCHW"
     batch: int = 1
+    alone: bool = True
     type: str = "FP32"
     order: str = "RGB"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
@@ -82,10 +84,11 @@ class Embedder:
         self._network: _OpenVinoNetwork | _OnnxRuntimeNetwork
         if self.runtime == OPENVINO:
             try:
-                self._network = _OpenVinoNetwork(path, feed, device)
+                self.feed = replace(feed, batch=1) if feed.alone else feed
+                self._network = _OpenVinoNetwork(path, self.feed, device)
             except RuntimeError as error:
                 _log.warning("%s runs on onnxruntime: OpenVINO cannot compile it (%s)", path, str(error).split("\n")[0])
-                self.runtime = ONNXRUNTIME
+                self.feed, self.runtime = feed, ONNXRUNTIME
         if self.runtime == ONNXRUNTIME:
             provider = device if device.endswith("ExecutionProvider") else "CPUExecutionProvider"
             self._network = _OnnxRuntimeNetwork(path, feed, provider)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from kinemesh_models.embedder import Feed
 from kinemesh_models.manifest import Tensor
-from kinemesh_models.model_folder import MARKER, file_facts, files_of, new_model
+from kinemesh_models.model_folder import MARKER, NETWORK, file_facts, files_of, new_model
+from kinemesh_models.network_folder import network_config
 from kinemesh_models.onnx_network import ONNXRUNTIME
 from kinemesh_models.part_colors import HEIGHT, WIDTH
 from kinemesh_models.repository import ACCELERATORS, config_text
@@ -30,13 +31,13 @@ def write_embedder(
 ) -> None:
     """Write the model ``name`` into the repository ``out``: all of it or, if anything fails, nothing.
 
-    :param network: ``model.onnx``, or ``model.xml`` with ``model.bin`` beside it, which only OpenVINO runs.
+    :param network: a file ``.onnx``, or an ``.xml`` with its ``.bin`` beside it, which only OpenVINO runs.
     :param source: ``manifest`` or ``imported``.
     :param accelerator: a key of :data:`~kinemesh_models.repository.ACCELERATORS`.
     :raises RefusedError: ``INVALID_NAME``, ``MODEL_EXISTS``.
     """
     host = ACCELERATORS[accelerator]
-    provider = host.provider if network.suffix == ".onnx" else ""
+    portable = network.suffix == ".onnx"
     facts = {
         "task": "embedder",
         "description": description,
@@ -45,20 +46,29 @@ def write_embedder(
         **file_facts(network),
         "source": source,
         "preference": str(preference),
-        "weights": network.name,
-        "device": provider or host.device,
     }
-    if provider:
-        facts["runtime"] = ONNXRUNTIME
     image = Tensor("image", "UINT8", (HEIGHT, WIDTH, 3))
     vector = Tensor("embedding", "FP32", (feed.dimension,))
     with new_model(name, out) as scratch:
-        (scratch / name / "1").mkdir(parents=True)
-        (scratch / name / "1" / "model.py").write_text(_MODEL)
+        folder = scratch / name
+        (folder / "1").mkdir(parents=True)
+        (folder / "1" / "model.py").write_text(_MODEL)
+        backend = {"weights": f"model{network.suffix}", "device": host.device}
+        place = folder / "1"
+        if portable and host.gpu_instances:
+            part = scratch / (name + NETWORK)
+            place = part / "1"
+            place.mkdir(parents=True)
+            text = network_config(part.name, network, [feed.output], feed.shape, host, tensorrt=True)
+            (part / "config.pbtxt").write_text(text)
+            backend = {"network": part.name, "runtime": "tensorrt"}
+        elif portable and host.provider:
+            backend |= {"device": host.provider, "runtime": ONNXRUNTIME}
         for file in files_of(network):
-            shutil.copyfile(file, scratch / name / "1" / file.name)
-        text = config_text(MARKER, name, _MAX_BATCH, [image], [vector], {**feed.parameters(), **facts}, host)
-        (scratch / name / "config.pbtxt").write_text(text)
+            shutil.copyfile(file, place / f"model{file.suffix}")
+        parameters = {**feed.parameters(), **backend, **facts}
+        text = config_text(MARKER, name, _MAX_BATCH, [image], [vector], parameters, host)
+        (folder / "config.pbtxt").write_text(text)
 
 
 def summary(name: str, network: Path, feed: Feed) -> dict[str, object]:

@@ -141,8 +141,8 @@ def _vector(names: Sequence[str], answer: Sequence[NDArray[np.generic]], batch: 
 
 def _with_runtime(path: Path, feed: Feed, picture: NDArray[np.uint8], expected: Floats) -> Feed:
     """OpenVINO if it answers like onnxruntime, if possible with a batch of one; else onnxruntime."""
-    for batch in dict.fromkeys((1, feed.batch)):
-        tried = replace(feed, batch=batch, runtime=OPENVINO)
+    for alone in (True, False):
+        tried = replace(feed, alone=alone, runtime=OPENVINO)
         try:
             embedder = Embedder(path, tried)
             answer = embedder.raw(picture) if embedder.runtime == OPENVINO else expected[:0]

@@ -169,30 +169,6 @@ def test_nvidia_leaves_the_network_to_triton(everywhere: Path) -> None:
     assert list(config(everywhere / "whole").input[0].dims) == [-1, -1, 3]
 
 
-# What Triton's ONNX Runtime backend does, for a machine without it.
-NETWORK = """
-import json
-from pathlib import Path
-import onnxruntime
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def initialize(self, args):
-        path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
-        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        self.input = json.loads(args["model_config"])["input"][0]["name"]
-
-    def execute(self, requests):
-        return [self.respond(request) for request in requests]
-
-    def respond(self, request):
-        value = pb_utils.get_input_tensor_by_name(request, self.input).as_numpy()
-        names = [output.name for output in self.session.get_outputs()]
-        values = self.session.run(names, {self.input: value})
-        return pb_utils.InferenceResponse([pb_utils.Tensor(n, v) for n, v in zip(names, values)])
-"""
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def tiny_server(
     supervisor: Supervisor,
@@ -202,6 +178,7 @@ async def tiny_server(
     end2end: Path,
     unknown_to_openvino: Path,
     write_models: Write,
+    play_network: Callable[[Path], None],
 ) -> AsyncIterator[TritonClient]:
     """Serves a detector of each kind; ``graphics`` and ``whole`` as on a GPU, whose part something else plays."""
     folder = networks / "tiny_server"
@@ -216,13 +193,7 @@ async def tiny_server(
         ("whole", end2end, "nvidia"),
     )
     for name in ("graphics.network", "whole.network"):
-        file = repository / name / "config.pbtxt"
-        kept = text_format.Parse(file.read_text(), model_config_pb2.ModelConfig())
-        for gone in ("platform", "optimization", "model_warmup", "instance_group"):
-            kept.ClearField(gone)
-        kept.backend = "python"
-        file.write_text(text_format.MessageToString(kept))
-        (repository / name / "1" / "model.py").write_text(NETWORK)
+        play_network(repository / name)
     ports = free_ports(triton.PORTS)
     models = triton.TritonModels(triton_python(), repository)
     await supervisor.start([triton.triton_spec(models, folder / "run", folder / "log", ports, name="triton-tiny")])

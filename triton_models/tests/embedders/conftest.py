@@ -104,6 +104,7 @@ def good() -> dict[str, Graph]:
         "last": embedder(last=True),
         "open": embedder("batch"),
         "eight": eight,
+        "several": embedder(8),
         "mapped": mapped,
         "foreign": foreign,
         "bytes": bytes_in,

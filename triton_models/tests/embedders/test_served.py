@@ -27,7 +27,14 @@ from kinemesh_models.part_colors import DIMENSION, describe
 
 Import = Callable[..., dict[str, Any]]
 Expected = Callable[[NDArray[np.float32]], NDArray[np.float64]]
-OWN = ("first", "last", "open", "eight", "mapped", "foreign", "bytes")
+OWN = {
+    **dict.fromkeys(("first", "last", "open", "eight", "several", "mapped", "foreign", "bytes"), "cpu"),
+    "graphics": "nvidia",
+    "graphics8": "nvidia",
+    "bridge": "amd",
+    "bridge8": "amd",
+}
+FILES = {"graphics": "last", "graphics8": "several", "bridge": "open", "bridge8": "several"}
 MEAN, SCALE = np.array([10, 20, 30], np.float32), np.array([50, 60, 70], np.float32)
 PIXELS = ("--order=BGR", "--mean=10,20,30", "--scale=50,60,70")
 
@@ -78,16 +85,24 @@ def test_mirror_images_and_pictures_of_nothing() -> None:
 
 
 @pytest.fixture(scope="session")
-def imported(networks: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def imported(networks: Any, tmp_path_factory: pytest.TempPathFactory, play_network: Callable[[Path], None]) -> Path:
     """A folder with a repository of every good network of the tests, imported by the program."""
     folder = tmp_path_factory.mktemp("own")
-    for name in OWN:
-        command = [str(triton_python()), "-m", "kinemesh_models", "import", str(networks[name]), f"--name={name}"]
+    for name, accelerator in OWN.items():
+        file = networks[FILES.get(name, name)]
+        command = [str(triton_python()), "-m", "kinemesh_models", "import", str(file), f"--name={name}"]
+        command += [f"--accelerator={accelerator}"]
         command += [f"--repository={folder / 'models'}", "--task=embedder", "--json"]
         pixels = () if name == "bytes" else PIXELS
         done = subprocess.run([*command, *pixels], capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout
         assert json.loads(done.stdout.splitlines()[-1])["dimension"] == 32
+        if accelerator == "nvidia":
+            config = (folder / "models" / f"{name}.network" / "config.pbtxt").read_text()
+            assert 'platform: "onnxruntime_onnx"' in config
+            assert f"dims: [ {8 if name.endswith('8') else 1}, " in config, "it warms up with the graph's own batch"
+            assert not (folder / "models" / name / "1" / "model.onnx").exists()
+            play_network(folder / "models" / f"{name}.network")
     return folder
 
 
@@ -117,7 +132,9 @@ async def test_every_shape_of_network_embeds_alike(name: str, own: TritonClient,
 async def test_imported_embedders_are_nobodys_default(own: TritonClient) -> None:
     assert (await own.config("first"))["parameters"]["runtime"]["string_value"] == "openvino"
     assert (await own.config("foreign"))["parameters"]["runtime"]["string_value"] == "onnxruntime"
-    assert (await own.config("eight"))["parameters"]["batch"]["string_value"] == "8"
+    for name, alone in (("eight", "false"), ("several", "true")):
+        facts = (await own.config(name))["parameters"]
+        assert (facts["batch"]["string_value"], facts["alone"]["string_value"]) == ("8", alone)
     with pytest.raises(FailedPrecondition, match="embedder"):
         await default_model(own, "embedder")
 

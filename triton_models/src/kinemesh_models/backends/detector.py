@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from kinemesh_models import heads
+from kinemesh_models.backends.beside import beside
 from kinemesh_models.backends.triton import Answer, pad_rows, python_model
 from kinemesh_models.detector import Detector
 from kinemesh_models.heads import Floats, Head
@@ -31,28 +31,13 @@ def load(weights: Path, parameters: Mapping[str, str]) -> Answer:
 
 def _beside(network: str, head: Head) -> Callable[[NDArray[np.uint8]], Floats]:
     """Asks a network that another backend of the same Triton runs."""
-    ready = False
+    ask = beside(network, head.input, head.outputs)
 
     def find(image: NDArray[np.uint8]) -> Floats:
-        nonlocal ready
         check_shape(head, image, reshapes=False)
-        if not ready:
-            # Whoever loads a model while the server runs need not know that it has a part.
-            if not pb_utils.is_model_ready(network):
-                pb_utils.load_model(network)
-            ready = True
         values = normalised(image, head)
-        request = pb_utils.InferenceRequest(
-            model_name=network,
-            requested_output_names=list(head.outputs),
-            inputs=[pb_utils.Tensor(head.input, values.astype(np.float16) if head.half else values)],
-            preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
-        )
-        response = request.exec()
-        if response.has_error():
-            raise pb_utils.TritonModelException(response.error().message())
-        outputs = [pb_utils.get_output_tensor_by_name(response, name).as_numpy()[0] for name in head.outputs]
-        return heads.boxes(head.kind, [output.astype(np.float32, copy=False) for output in outputs], *image.shape[:2])
+        outputs = [output[0] for output in ask(values.astype(np.float16) if head.half else values)]
+        return heads.boxes(head.kind, outputs, *image.shape[:2])
 
     return find
 
