@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import zipfile
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -111,7 +114,7 @@ def test_matrices_are_read() -> None:
         (npz(image_points=SEEN.T, map_points=SEEN.T), "WRONG_SHAPE"),
         (npz(homography=np.eye(4)), "WRONG_SHAPE"),
         (npz(homography=np.array([["a"] * 3] * 3)), "WRONG_SHAPE"),
-        (npz(image_points=np.zeros((10_001, 2), np.int8), map_points=np.zeros((10_001, 2), np.int8)), "WRONG_SHAPE"),
+        (npz(image_points=np.zeros((1001, 2), np.int8), map_points=np.zeros((1001, 2), np.int8)), "WRONG_SHAPE"),
         (npz(image_points=np.array([[1, None]], object), map_points=SEEN), "PICKLED"),
         (npz(image_points=SEEN, map_points=SEEN, more=np.array([{}], object)), "PICKLED"),
         (pickle.dumps(SEEN), "PICKLED"),
@@ -251,3 +254,26 @@ def test_what_determines_no_homography_is_refused(given: Any, reason: str, map_t
     with pytest.raises(errors.InvalidArgument) as refused:
         fitted(given, Conventions(map_to_image=map_to_image), VIEW)
     assert refused.value.reason == reason
+
+
+@pytest.mark.data
+def test_a_matrix_of_rows_and_columns_lays_real_walkers_on_the_ground() -> None:
+    folder = os.environ.get("KINEMESH_TEST_DATA")
+    if not folder:
+        pytest.skip("KINEMESH_TEST_DATA names no folder with ETH_seq_eth")
+    site = Path(folder) / "geometry" / "ETH_seq_eth"
+    given = read_calibration((site / "H.txt").read_bytes())
+    found = fitted(given, Conventions(image_yx=True), View(size=(640, 480)))
+    walked = np.loadtxt(site / "obsmat.txt")[:, [2, 4]]
+    seen = apply(inverse(found.image_to_map), walked)
+    np.testing.assert_allclose(apply(found.image_to_map, seen), walked, atol=1e-6)
+    obstacles = cv2.imread(str(site / "map.png"), cv2.IMREAD_GRAYSCALE)
+    assert obstacles is not None
+
+    def on_obstacles(conventions: Conventions) -> float:
+        matrix = fitted(given, conventions, View(size=(640, 480))).image_to_map
+        x, y = np.rint(apply(inverse(matrix), walked)).astype(int).T
+        return float((obstacles[y, x] > 0).mean())
+
+    assert on_obstacles(Conventions(image_yx=True)) == 0
+    assert on_obstacles(Conventions()) > 0.01

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from kinemesh.results.columns import from_parquet, to_parquet, to_table
 from kinemesh.results.sightings import PATH_SCHEMA, PathRows
-from kinemesh_ingest.domain.forgetting import scrubbed_document, without_person
+from kinemesh_ingest.forgetting import scrubbed_document, without_person
 
 GONE = "11111111-1111-4111-8111-111111111111"
 STAYS = "22222222-2222-4222-8222-222222222222"

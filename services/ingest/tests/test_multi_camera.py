@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from kinemesh import errors
 from kinemesh.bus.events import job_event, publish_event, replay
+from kinemesh.bus.tasks import TaskContext
 from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.environment.v1 import environment_pb2
 from kinemesh.event.v1 import event_pb2
@@ -24,6 +28,7 @@ from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2
 from kinemesh.testing.waiting import until
+from kinemesh_ingest.gallery import Gallery
 
 Environment = environment_pb2.Environment
 EMBEDDER = "looks"
@@ -366,6 +371,48 @@ async def test_a_person_deleted_during_a_job_does_not_come_back(
         return one.encode() not in await s3_store.get_bytes(keys.output(job.job_id, "trajectories.csv"))
 
     await until(is_gone)
+
+
+async def test_people_are_remembered_once_and_forgotten_in_time(
+    ingest: Any, clip: bytes, workers: Any, s3_store: ObjectStore, embedder: str, postgres_url: str
+) -> None:
+    one = {"one": str(uuid.uuid4())}
+    engine = create_async_engine(postgres_url, poolclass=NullPool)
+    await site(ingest, clip, "gate", "c1", gallery={"enabled": True})
+    seeing = Seeing(ingest, s3_store, people(one["one"]))
+
+    async def is_remembered() -> bool:
+        return bool((await identities(ingest, "gate")).total_size)
+
+    async def again(task: task_pb2.Task) -> task_pb2.TaskDone | None:
+        if task.stage == "finalize":
+            await until(is_remembered)
+            before = (await identities(ingest, "gate")).identities
+            table = to_parquet(to_table(people(one["one"], str(uuid.uuid4())), PERSON_SCHEMA))
+            await s3_store.put_bytes(keys.stage_result(task.job_id, "resolve", "all", "people"), table)
+            await Gallery(engine, ingest.bus, s3_store, 1.0).remember(task, TaskContext(ingest.bus, task))
+            assert (await identities(ingest, "gate")).identities == before
+        return await seeing(task)
+
+    workers.on_task = again
+    job = await ingest.ended((await start(ingest, "gate", embedder=embedder, render=True)).job_id)
+    assert job.state == job_pb2.JOB_STATE_SUCCEEDED, job.failure
+    # The site has no time of day.
+    assert (await identities(ingest, "gate")).identities[0].first_seen_time == job.create_time
+    async with engine.begin() as connection:
+        aged = "UPDATE identities SET remember_time = now() - interval '31 days' WHERE global_id = :one"
+        await connection.execute(text(aged), one)
+    assert not await is_remembered()
+
+    async def is_forgotten() -> bool:
+        async with engine.connect() as connection:
+            query = text("SELECT count(*) FROM identities WHERE global_id = :one")
+            return not (await connection.execute(query, one)).scalar_one()
+
+    await until(is_forgotten)
+    await engine.dispose()
+    # The gallery no longer knows the person, but the job's results still do.
+    assert await forget(ingest, "gate", one["one"]) == 1
 
 
 async def test_nobody_is_remembered_without_a_gallery_or_by_another_embedder(

@@ -61,6 +61,11 @@ def test_a_window_waits_for_all_that_can_hold_its_frames() -> None:
     first = set(clock.before(0))
     # 0 to 10.67 s, and a little more, as frames may belong to a step beside them.
     assert first == {("c09", 0), ("c09", 1), ("c12", 0), ("c12", 1)}
+    lapse = [Segment("c1", i, 10 * i, 10 * i + 10, 0, 80.0 * i, 80.0 * i + 80.0) for i in range(4)]
+    slow = timeline([Input("c1", "a", 0.0)], lapse, 32)
+    # Frames are 8 s apart: that at 80 s may belong to a step before 76 s.
+    assert ("c1", 1) in slow.before(7)
+    assert ("c1", 1) not in slow.before(5)
     assert set(clock.before(5)) == {(segment.camera, segment.index) for segment in SEGMENTS}
 
 

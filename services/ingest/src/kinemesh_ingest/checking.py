@@ -128,6 +128,9 @@ def _check_camera(
     inputs_of(camera, assets)
     view = view_of(camera, plane, assets, field)
     if camera.HasField("homography"):
+        if camera.homography.source.WhichOneof("source") is None and camera.homography.image_to_map.values:
+            # As a job's parameters have it.
+            camera.homography.source.matrix.CopyFrom(camera.homography.image_to_map)
         try:
             camera.homography.CopyFrom(homography_of(camera.homography.source, view))
         except errors.KinemeshError as error:

@@ -119,6 +119,10 @@ async def _of_environment(
     row = await environments.find(connection, asked.environment_id, owner, lock=True)
     site = to_environment(row)
     asked.environment.CopyFrom(site)
+    for camera in asked.environment.cameras:
+        # Every task carries this: what the homography was made from stays with the environment.
+        camera.homography.ClearField("source")
+        camera.homography.quality.ClearField("errors_map")
     if not site.cameras:
         raise errors.FailedPrecondition(
             "NO_CAMERAS", "The environment has no cameras.", environment_id=row.environment_id

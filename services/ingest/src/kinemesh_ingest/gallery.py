@@ -29,7 +29,7 @@ from kinemesh.task.v1 import task_pb2
 from kinemesh_ingest.catalogue import gallery, jobs
 from kinemesh_ingest.catalogue.database import alone
 from kinemesh_ingest.catalogue.tables import AnyRow
-from kinemesh_ingest.domain.forgetting import scrubbed_document, without_person
+from kinemesh_ingest.forgetting import scrubbed_document, without_person
 
 _LOCK: Final = 0x6B696E68
 _LARGEST_OUTPUT: Final = 1024**3

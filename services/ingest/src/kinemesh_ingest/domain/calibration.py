@@ -19,7 +19,7 @@ from kinemesh.errors import InvalidArgument, TooLarge
 Floats = NDArray[np.float64]
 
 MOST_BYTES: Final = 1024**2
-MOST_POINTS: Final = 10_000
+MOST_POINTS: Final = 1000
 _MOST_MEMBERS: Final = 16
 _ZIP: Final = b"PK\x03\x04"
 _NPY: Final = b"\x93NUMPY"

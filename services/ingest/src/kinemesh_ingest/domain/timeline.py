@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-_STEP_SEC: Final = 1.0
-"""No frame belongs to a step that is further from it: steps of one clock are not exactly where frames are."""
+_LEAST_SLACK_SEC: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,16 @@ class Timeline:
     windows: tuple[Window, ...] = ()
     starts: dict[tuple[str, int], float] = field(default_factory=dict)
 
+    @property
+    def slack_sec(self) -> float:
+        """How far after a window a frame can be shown that belongs to a step in it: half a step, generously."""
+        return _LEAST_SLACK_SEC + max(
+            ((one.stop_sec - one.start_sec) / (one.stop_frame - one.start_frame) for one in self.segments), default=0.0
+        )
+
     def before(self, window: int) -> list[tuple[str, int]]:
         """Camera and index of the segments that can hold frames of a window, or of one before it."""
-        stop = self.windows[window].stop_sec + _STEP_SEC
+        stop = self.windows[window].stop_sec + self.slack_sec
         last = window == len(self.windows) - 1
         return [unit for unit, start in self.starts.items() if last or start < stop]
 
