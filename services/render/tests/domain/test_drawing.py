@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from kinemesh.nv12 import ColorMatrix
-from kinemesh_render.domain.canvas import on_nv12, on_rgb, scaled
+from kinemesh_render.domain.canvas import on_nv12, on_rgb, scaled, within
 from kinemesh_render.domain.drawing import beside, draw_scene
-from kinemesh_render.domain.scene import Area, Body, Scene, Thing, Trail
+from kinemesh_render.domain.scene import Area, Body, Scene, Spot, Thing, Trail
 from kinemesh_render.domain.style import resolve
 
 Standing = Callable[..., NDArray[np.float32]]
@@ -235,3 +236,64 @@ def test_beside_leaves_the_original_alone(standing: Standing) -> None:
     assert both.shape == (360, 640, 3)
     assert not touched(both[:, :320]).any()
     assert touched(both[:, 320:]).any()
+
+
+def thing_at(box: tuple[float, float, float, float], **more: Any) -> NDArray[np.uint8]:
+    image = np.zeros((240, 320, 3), np.uint8)
+    thing = Thing(1, np.array(box, np.float32), "", color=(250, 0, 250), **more)
+    draw_scene(on_rgb(image), Scene(things=[thing]), resolve())
+    return image
+
+
+@pytest.mark.parametrize("bottom", [150, 240, 400])
+def test_a_box_whose_feet_are_hidden_is_open_below_and_marked(bottom: int) -> None:
+    box = (100, 50, 200, bottom)
+    closed, opened = (thing_at(box, feet_hidden=hidden)[..., 0] > 150 for hidden in (False, True))
+    if bottom == 150:
+        assert closed[149:152, 102:198].any(axis=0).all()
+        assert not opened[149:152, 106:140].any()
+    middle = opened[: min(bottom + 3, 240), 140:160]
+    assert middle[60:].any()  # the mark, within the picture also where the box is not
+    assert opened[60:140, 99:102].any(axis=1).all()
+
+
+def test_spots_are_filled_where_somebody_was_seen() -> None:
+    image = np.zeros((240, 320, 3), np.uint8)
+    color = (250, 0, 250)
+    points = np.array([(80, 120), (240, 120)], np.float32)
+    spots = [Spot(points[0], color, "#1"), Spot(points[1], color, "", guessed=True)]
+    draw_scene(on_rgb(image), Scene(spots=spots), resolve(line_thickness=12))
+    assert image[120, 80].tolist() == list(color)
+    assert image[120, 240, 0] < 60
+    assert image[120, 246, 0] > 200
+    labelled = image[:110] > 0
+    assert labelled[:, 70:180].any()
+    assert not labelled[:100, 220:].any()
+
+
+def test_zones_and_trails_have_colours_of_their_own() -> None:
+    image = np.zeros((240, 320, 3), np.uint8)
+    corners = np.array([(20, 20), (300, 20), (300, 120), (20, 120)], np.float32)
+    line = np.stack([np.linspace(20, 300, 20), np.full(20, 200)], axis=1).astype(np.float32)
+    trail = Trail(1, line, np.linspace(1, 0, 20).astype(np.float32), (0, 0, 250))
+    draw_scene(on_rgb(image), Scene(areas=[Area("", corners, color=(250, 0, 0))], trails=[trail]), resolve())
+    calm = image[70, 160].tolist()
+    assert calm[0] > 20
+    assert calm[1:] == [0, 0]
+    assert image[200, 290].argmax() == 2
+    draw_scene(on_rgb(image), Scene(areas=[Area("", corners, occupied=True, color=(250, 0, 0))]), resolve())
+    assert image[70, 160, 0] > 2 * calm[0]
+
+
+@pytest.mark.parametrize("matrix", [None, ColorMatrix.BT709])
+def test_a_part_of_a_canvas_is_drawn_on_alone(matrix: ColorMatrix | None) -> None:
+    image = np.full((240 * 3 // 2, 320) if matrix else (240, 320, 3), 128, np.uint8)
+    canvas = on_nv12(image, matrix) if matrix else on_rgb(image)
+    part = within(canvas, (100, 60, 80, 40), drawn_as=720)
+    corners = np.array([(-50, -50), (200, -50), (200, 200), (-50, 200)], np.float32)
+    draw_scene(part, Scene(areas=[Area("", corners)]), resolve())
+    shown = scaled(canvas, (0, 0, 320, 240), 320, 240).astype(int)
+    changed = np.abs(shown - shown[0, 0]).max(axis=2) > 0
+    assert changed[60:100, 100:180].all()
+    assert changed.sum() == 40 * 80
+    assert (part.lines, canvas.lines) == (720, 240)
