@@ -76,7 +76,7 @@ def after(*nodes: bytes, **constants: NDArray[Any]) -> Graph:
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Networks:
     found = Networks(tmp_path_factory.mktemp("embedders"))
-    for name, graph in {**good(), **useless()}.items():
+    for name, graph in {**good(), **unusual(), **useless()}.items():
         graph.write(found[name])
     return found
 
@@ -109,6 +109,17 @@ def good() -> dict[str, Graph]:
         "foreign": foreign,
         "bytes": bytes_in,
     }
+
+
+def unusual() -> dict[str, Graph]:
+    """An embedder of half floats, and one of any size."""
+    half = picture_first()
+    half.nodes = [node("Cast", ["picture"], "planes", to=1), *embedder().nodes[1:]]
+    half.constants, half.kinds = {"kernel": KERNEL}, {"picture": 10}
+    half.outputs["vector"] = [1, DIMENSION]
+    free = embedder("batch")
+    free.inputs, free.outputs = {"picture": ["batch", 3, "height", "width"]}, {"vector": ["batch", "features"]}
+    return {"half": half, "free": free}
 
 
 def useless() -> dict[str, Graph]:

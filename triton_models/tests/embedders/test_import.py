@@ -124,6 +124,13 @@ def test_how_pixels_are_seen(
     assert (facts["order"], facts["mean"], facts["scale"]) == (order, mean, scale)
 
 
+def test_half_floats_and_open_sizes(take_in: Import, networks: Any, tmp_path: Path) -> None:
+    assert take_in(networks["half"], "--task=embedder", name="half", **OFFLINE)["dimension"] == 32
+    assert facts_of(tmp_path / "own" / "models" / "half")["type"] == "FP16"
+    answer = take_in(networks["free"], "--task=embedder", name="free", **OFFLINE)
+    assert (answer["input_height"], answer["input_width"], answer["dimension"]) == (256, 128, 512)
+
+
 def test_drawn_people_are_of_one_kind_and_differ() -> None:
     people = [drawn_person(number).astype(np.float64) for number in range(4)]
     moved = [drawn_person(number, moved=True) for number in range(4)]
