@@ -8,14 +8,19 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
 
 from kinemesh.bus.events import job_event, publish_event, replay
 from kinemesh.event.v1 import event_pb2
 from kinemesh.testing.watchers import watchers
 from kinemesh_gateway import histories
+from kinemesh_gateway.domain.websocket import text_frame
 from kinemesh_gateway.histories import Chunk, Histories, History, Place
 from kinemesh_gateway.rest import watch
-from kinemesh_gateway.tracking import update_text
+from kinemesh_gateway.tracking import update_message
 
 from .test_processing_tasks import HISTORY, frames, listen, state, step, steps, tell
 
@@ -32,6 +37,17 @@ async def a_job(gateway: Any, events: int) -> str:
     return job_id
 
 
+def indices(frames: bytes) -> list[int]:
+    """The steps that WebSocket frames tell of, as another implementation reads them."""
+    reader = ClientProtocol(parse_uri("ws://localhost"), state=State.OPEN)
+    reader.receive_data(frames)
+    events = reader.events_received()
+    assert all(isinstance(event, Frame) and event.fin and event.opcode is Opcode.TEXT for event in events)
+    return [
+        json.loads(bytes(event.data))["payload"]["global_frame_index"] for event in events if isinstance(event, Frame)
+    ]
+
+
 async def walk(history: History, place: Place, chunks: int = 10_000) -> tuple[Place, list[int]]:
     """The place after so many chunks, or after the last, and the steps on the way."""
     seen: list[int] = []
@@ -39,7 +55,7 @@ async def walk(history: History, place: Place, chunks: int = 10_000) -> tuple[Pl
         chunk = await history.after(place)
         if chunk is None:
             break
-        seen += [json.loads(text)["payload"]["global_frame_index"] for text in chunk.updates(0)]
+        seen += indices(chunk.updates(0))
         place = chunk.after
         if chunk.ends:
             break
@@ -69,11 +85,11 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Steps that were written as JSON, in order."""
     indices: list[int] = []
 
-    def noted(one: Any) -> str:
+    def noted(one: Any) -> bytes:
         indices.append(one.global_frame_index)
-        return update_text(one)
+        return update_message(one)
 
-    monkeypatch.setattr("kinemesh_gateway.histories.update_text", noted)
+    monkeypatch.setattr("kinemesh_gateway.histories.update_message", noted)
     return indices
 
 
@@ -186,11 +202,18 @@ async def test_a_place_is_found_without_reading_all_before(gateway: Any, read: l
         assert history.place(0) == history.place(1) == Place()
 
 
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
+def test_frames_of_every_length(length: int) -> None:
+    reader = ClientProtocol(parse_uri("ws://localhost"), state=State.OPEN, max_size=None)
+    reader.receive_data(2 * text_frame(b"x" * length))
+    assert [event.data for event in reader.events_received() if isinstance(event, Frame)] == [b"x" * length] * 2
+
+
 async def test_steps_that_come_again_are_left_out() -> None:
     event = job_event("j", steps=event_pb2.StepsReady(steps=[step(4), step(5), step(5), step(7)]))
     chunk = Chunk.of("j", Place(3, 4), 9, event)
-    assert [json.loads(text)["payload"]["global_frame_index"] for text in chunk.updates(0)] == [5, 7]
-    assert [json.loads(text)["payload"]["global_frame_index"] for text in chunk.updates(6)] == [7]
+    assert indices(chunk.updates(0)) == [5, 7]
+    assert indices(chunk.updates(6)) == [7]
     assert (chunk.after.sequence, chunk.after.frame) == (9, 7)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -19,12 +19,13 @@ from kinemesh.bus.events import TERMINAL, replay
 from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.event.v1 import event_pb2
 from kinemesh_gateway.domain.processing import Standing
-from kinemesh_gateway.tracking import standing_after, status_text, update_text
+from kinemesh_gateway.tracking import standing_after, status_message, update_message
 
 _MOST_READERS = 8
 _PLACE_EVERY = 300
-# A step in memory, and after it its JSON, in multiples of its size on the wire; and what a chunk takes by itself.
-_WEIGHT = 4
+# Steps in memory, and then their JSON, one by one and together, in multiples of their size between services; and what a
+# chunk takes by itself.
+_WEIGHT = 6
 _CHUNK_BYTES = 1024
 
 _Replay = AsyncGenerator[tuple[int, event_pb2.JobEvent], None]
@@ -52,15 +53,15 @@ class Chunk:
     tells_status: bool
     ends: bool
     weight: int
-    _steps: list[tracking_pb2.TrackingUpdate | None]
+    _steps: Sequence[tracking_pb2.TrackingUpdate]
     _frames: Sequence[int]
-    _texts: list[str] = field(default_factory=list)
+    _messages: Sequence[bytes] = ()
+    _together: bytes = b""
 
     @classmethod
     def of(cls, task_id: str, before: Place, sequence: int, event: event_pb2.JobEvent) -> Chunk:
         """Steps that came before, as they may when work was done again, are left out."""
-        standing = standing_after(before.standing, event)
-        steps: list[tracking_pb2.TrackingUpdate | None] = []
+        steps: list[tracking_pb2.TrackingUpdate] = []
         frames: list[int] = []
         frame = before.frame
         for step in event.steps.steps:
@@ -69,33 +70,30 @@ class Chunk:
                 steps.append(step)
                 frames.append(frame)
         return cls(
-            after=Place(sequence, frame, standing),
+            after=Place(sequence, frame, standing_after(before.standing, event)),
             task_id=task_id,
             tells_status=event.WhichOneof("kind") in ("state", "progress"),
             ends=event.state.state in TERMINAL,
             weight=_WEIGHT * event.ByteSize() + _CHUNK_BYTES,
             _steps=steps,
             _frames=frames,
-            _texts=[""] * len(steps),
         )
 
     @property
-    def has_steps(self) -> bool:
-        return bool(self._frames)
-
-    @property
-    def status(self) -> str:
+    def status(self) -> bytes:
         """The message that tells where the job stands after it."""
-        return status_text(self.task_id, self.after.standing)
+        return status_message(self.task_id, self.after.standing)
 
-    def updates(self, since: int) -> Iterator[str]:
-        """The messages of the steps from ``since`` on."""
-        for number in range(bisect_left(self._frames, since), len(self._frames)):
-            step = self._steps[number]
-            if step is not None:
-                self._texts[number] = update_text(step)
-                self._steps[number] = None
-            yield self._texts[number]
+    def updates(self, since: int) -> bytes:
+        """The messages of the steps from ``since`` on; empty if there are none."""
+        first = bisect_left(self._frames, since)
+        if first == len(self._frames):
+            return b""
+        if self._steps:
+            self._messages = [update_message(step) for step in self._steps]
+            self._together = b"".join(self._messages)
+            self._steps = ()
+        return self._together if first == 0 else b"".join(self._messages[first:])
 
 
 class Histories:

@@ -13,20 +13,21 @@ from kinemesh.event.v1 import event_pb2
 from kinemesh.job.v1 import job_pb2
 from kinemesh.recordings import camera_of
 from kinemesh_gateway.domain.processing import Standing, details, failure, has_followed, status
+from kinemesh_gateway.domain.websocket import text_frame
 from kinemesh_gateway.messages import state_name
 
 # Hundredths of a pixel; a millionth of the map's unit, whatever that is.
 _PIXEL_DIGITS, _MAP_DIGITS, _SCORE_DIGITS = 2, 6, 4
 
 
-def status_text(task_id: str, standing: Standing) -> str:
-    """The message that tells where a job stands."""
-    return _text("status_update", status(task_id, standing))
+def status_message(task_id: str, standing: Standing) -> bytes:
+    """The message that tells where a job stands, as a WebSocket frame."""
+    return _message("status_update", status(task_id, standing))
 
 
-def update_text(step: tracking_pb2.TrackingUpdate) -> str:
-    """The message of one step over all cameras."""
-    return _text("tracking_update", update(step))
+def update_message(step: tracking_pb2.TrackingUpdate) -> bytes:
+    """The message of one step over all cameras, as a WebSocket frame."""
+    return _message("tracking_update", update(step))
 
 
 def update(step: tracking_pb2.TrackingUpdate) -> dict[str, Any]:
@@ -61,8 +62,9 @@ def _coordinates(point: common_pb2.MapPoint) -> list[float] | None:
     return [round(x, _MAP_DIGITS), round(y, _MAP_DIGITS)] if math.isfinite(x) and math.isfinite(y) else None
 
 
-def _text(kind: str, payload: dict[str, Any]) -> str:
-    return json.dumps({"type": kind, "payload": payload}, ensure_ascii=False, separators=(",", ":"))
+def _message(kind: str, payload: dict[str, Any]) -> bytes:
+    text = json.dumps({"type": kind, "payload": payload}, ensure_ascii=False, separators=(",", ":"))
+    return text_frame(text.encode())
 
 
 def standing_after(standing: Standing, event: event_pb2.JobEvent) -> Standing:

@@ -39,6 +39,7 @@ from kinemesh_gateway.rest.parameters import (
     PitstopParameters,
     PoseParameters,
 )
+from kinemesh_gateway.rest.shared_frames import SharedFramesProtocol
 from kinemesh_gateway.rest.sites import HomographyBody
 from kinemesh_gateway.rest.upload import Uploader
 from kinemesh_gateway.settings import GatewaySettings, HttpSettings
@@ -181,6 +182,7 @@ def serve(app: FastAPI, mesh: Mesh, taken: socket.socket) -> Callable[[Event], A
         server_header=False,
         lifespan="off",
         proxy_headers=False,
+        ws=SharedFramesProtocol,
         ws_max_size=64 * 1024,
         ws_max_queue=4,
         # Compressing would take longer than sending to a client nearby.

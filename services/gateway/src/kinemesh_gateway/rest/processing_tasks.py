@@ -6,9 +6,8 @@ A task is a job of the pipeline ``multi_camera``, and has its id.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from itertools import chain
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, WebSocket
@@ -22,8 +21,9 @@ from kinemesh_gateway.rest import jobs
 from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, JobId, caller_of
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.parameters import MultiCameraParameters
+from kinemesh_gateway.rest.shared_frames import whole
 from kinemesh_gateway.rest.watch import TooSlow, number_of, serve
-from kinemesh_gateway.tracking import standing_of, status_text
+from kinemesh_gateway.tracking import standing_of, status_message
 
 PATH = "/api/v1/processing-tasks"
 router = APIRouter(tags=["multi-camera tracking"])
@@ -141,16 +141,15 @@ async def _send(websocket: WebSocket, task_id: str) -> None:
         async for batch in batches:
             try:
                 async with asyncio.timeout(patience_s):
-                    for text in batch:
-                        await websocket.send_text(text)
-                        # A client that takes all that there is must leave room for the others.
-                        await asyncio.sleep(0)
+                    await websocket.send(whole(batch))
             except TimeoutError:
                 raise TooSlow from None
+            # A client that takes all that there is must leave room for the others.
+            await asyncio.sleep(0)
 
 
-async def _messages(call: Caller, task_id: str, since: int) -> AsyncIterator[Iterable[str]]:
-    """A task's messages in batches, up to the one with its last state.
+async def _messages(call: Caller, task_id: str, since: int) -> AsyncIterator[bytes]:
+    """A task's messages as WebSocket frames, many at a time, up to the one with its last state.
 
     :raises NotFound: the task is unknown to the caller, or was deleted meanwhile.
     """
@@ -168,20 +167,20 @@ async def _messages(call: Caller, task_id: str, since: int) -> AsyncIterator[Ite
                         return
             standing = standing_of(job)
             if standing.state in TERMINAL:
-                yield (status_text(task_id, standing),)
+                yield status_message(task_id, standing)
                 return
 
 
-async def _replayed(history: History, place: Place, since: int) -> AsyncIterator[tuple[Place, Iterable[str]]]:
+async def _replayed(history: History, place: Place, since: int) -> AsyncIterator[tuple[Place, bytes]]:
     """What comes after a place, from step ``since`` on: first where the job stood there, then all in order."""
-    held = status_text(history.job_id, place.standing) if place.sequence else ""
+    held = status_message(history.job_id, place.standing) if place.sequence else b""
     while True:
         try:
             async with asyncio.timeout(_CALM_S if held else None):
                 chunk = await history.after(place)
         except TimeoutError:
-            yield place, (held,)
-            held = ""
+            yield place, held
+            held = b""
             continue
         if chunk is None:
             return
@@ -189,8 +188,8 @@ async def _replayed(history: History, place: Place, since: int) -> AsyncIterator
         if chunk.tells_status and skipping and not chunk.ends:
             held = chunk.status
         elif chunk.tells_status:
-            yield place, (chunk.status,)
-            held = ""
-        elif place.frame >= since and chunk.has_steps:
-            yield place, chain((held,) if held else (), chunk.updates(since))
-            held = ""
+            yield place, chunk.status
+            held = b""
+        elif updates := chunk.updates(since):
+            yield place, held + updates if held else updates
+            held = b""
