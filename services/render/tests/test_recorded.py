@@ -23,6 +23,13 @@ def recording(name: str, start: float, frames: int, rate: int) -> Recording:
     return Recording(name, f"asset-{name}", start, index)
 
 
+def cut(edges: list[float]) -> list[task_pb2.Window]:
+    return [
+        task_pb2.Window(index=number, start_sec=start, stop_sec=stop)
+        for number, (start, stop) in enumerate(pairwise(edges))
+    ]
+
+
 @pytest.mark.parametrize(
     ("rates", "shown"), [((10, 5), 10), ((30, 10), 15), ((25, 25), 12.5), ((60, 24), 15), ((15, 1), 15)]
 )
@@ -37,11 +44,20 @@ def test_the_mosaic_has_a_frame_at_every_step_or_every_few(rates: tuple[int, int
 def test_every_frame_lies_in_one_window(rate: int) -> None:
     clock = clock_of([recording("a", 0.3, 400, rate)], 15)
     edges = [0.3, 2.0, 3.3, 3.3 + 1 / rate, 0.3 + 400 / rate]
-    windows = [task_pb2.Window(start_sec=start, stop_sec=stop) for start, stop in pairwise(edges)]
-    frames = [frame for window in windows for frame in clock.frames_of(window)]
+    frames = [frame for window in cut(edges) for frame in clock.frames_of(window, cut(edges))]
     assert frames == list(range(len(frames)))
     last = clock.moment(frames[-1])
     assert last < edges[-1] <= last + 1 / clock.rate + 1e-6
+
+
+def test_the_first_and_the_last_window_reach_as_far_as_the_recordings() -> None:
+    """Presentation times of files need not begin with 0, and windows are cut by these."""
+    clock = clock_of([recording("a", 0, 40, 10)], 15)
+    for edges, expected in (
+        ([0.7, 2.7, 4.7], [range(27), range(27, 40)]),
+        ([0.0, 9.0, 12.0], [range(40), range(40, 40)]),
+    ):
+        assert [clock.frames_of(window, cut(edges)) for window in cut(edges)] == expected
 
 
 def test_cameras_show_the_frame_of_the_step_or_the_last_before_it() -> None:

@@ -79,12 +79,12 @@ async def join_site(
         outputs.append(await _put(store, task, path, video_of(camera)))
         frames += joined
     clock = clock_of(recordings, most_per_sec)
-    windows = [window for window in task.windows if clock.frames_of(window)]
-    parts = [mosaic_key(task, window.index) for window in windows]
+    shown = {window.index: clock.frames_of(window, task.windows) for window in task.windows}
+    parts = [mosaic_key(task, window) for window, frames_in in shown.items() if frames_in]
     path = folder / "video"
-    end = clock.stamp(max(clock.frames_of(window).stop for window in windows))
-    joined = await _join(store, parts, path, FINE, end, context, 1 - share, share)
-    if joined != (expected := sum(len(clock.frames_of(window)) for window in windows)):
+    expected = sum(len(frames_in) for frames_in in shown.values())
+    joined = await _join(store, parts, path, FINE, clock.stamp(expected), context, 1 - share, share)
+    if joined != expected:
         raise Internal("FRAMES_MISSING", f"{joined} of {expected} frames of the mosaic were joined.")
     outputs.append(await _put(store, task, path, MOSAIC))
     done = task_pb2.TaskDone(frames=frames, outputs=outputs)

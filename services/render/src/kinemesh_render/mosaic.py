@@ -93,7 +93,7 @@ class Mosaics:
         """Draw one window."""
         recordings = await recordings_of(self._store, task)
         clock = clock_of(recordings, self._work.mosaic_rate)
-        frames = clock.frames_of(task.window)
+        frames = clock.frames_of(task.window, task.windows)
         if not frames:
             return task_pb2.TaskDone()
         async with AsyncExitStack() as stack:

@@ -56,11 +56,13 @@ class MosaicClock:
     """When the mosaic's frames are shown: at every step of the job's clock, or at every n-th where these are many.
 
     :ivar start_sec: of the first, on the site's clock.
+    :ivar end_sec: when nothing is shown any more.
     :ivar step_rate: steps per second.
     :ivar stride: steps per frame.
     """
 
     start_sec: float
+    end_sec: float
     step_rate: float
     stride: int
 
@@ -77,20 +79,23 @@ class MosaicClock:
         """The same in the mosaic, in ticks of :data:`FINE`."""
         return round(frame / self.rate / FINE)
 
-    def frames_of(self, window: task_pb2.Window) -> range:
-        """The frames that are shown in a window."""
-        first, stop = (
-            max(0, math.ceil((edge - self.start_sec) * self.rate - _ROUNDED))
-            for edge in (window.start_sec, window.stop_sec)
-        )
-        return range(first, stop)
+    def frames_of(self, window: task_pb2.Window, windows: Sequence[task_pb2.Window]) -> range:
+        """The frames that are shown in one of a job's windows; the first and the last reach to the ends."""
+        first = self._at(window.start_sec) if window.index else 0
+        stop = self._at(window.stop_sec if window.index < len(windows) - 1 else self.end_sec)
+        return range(first, max(first, stop))
+
+    def _at(self, moment: float) -> int:
+        """The first frame that is not shown before a moment."""
+        return max(0, math.ceil((min(moment, self.end_sec) - self.start_sec) * self.rate - _ROUNDED))
 
 
 def clock_of(recordings: Sequence[Recording], most_per_sec: float) -> MosaicClock:
     """The clock of a job's mosaic that shows at most so many frames a second."""
     rate = max(recording.rate for recording in recordings)
     start = min(recording.start_sec for recording in recordings)
-    return MosaicClock(start, rate, max(1, math.ceil(rate / most_per_sec - _ROUNDED)))
+    end = max(recording.end_sec for recording in recordings)
+    return MosaicClock(start, end, rate, max(1, math.ceil(rate / most_per_sec - _ROUNDED)))
 
 
 async def recordings_of(store: ObjectStore, task: task_pb2.Task, camera: str = "") -> list[Recording]:
