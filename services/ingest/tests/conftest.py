@@ -22,7 +22,7 @@ from kinemesh.bus.tasks import Handle, TaskContext, work
 from kinemesh.embedded import Process, Supervisor, free_ports, triton
 from kinemesh.embedded.checks import grpc_serving
 from kinemesh.embedded.service import service_spec
-from kinemesh.environment.v1 import environment_pb2_grpc
+from kinemesh.environment.v1 import environment_pb2, environment_pb2_grpc
 from kinemesh.inference import TritonSettings
 from kinemesh.job.v1 import job_pb2, job_pb2_grpc, parameters_pb2
 from kinemesh.media.synthetic import write_clip
@@ -107,6 +107,27 @@ class Ingest:
         inputs = [job_pb2.JobInput(asset_id=asset_id)]
         request = job_pb2.CreateJobRequest(inputs=inputs, parameters=parameters, **more)
         return (await call(self.jobs.CreateJob, request, owner=owner)).job
+
+    async def keep(self, environment: environment_pb2.Environment, owner: str = "ada") -> environment_pb2.Environment:
+        request = environment_pb2.CreateEnvironmentRequest(environment=environment)
+        return (await call(self.environments.CreateEnvironment, request, owner=owner)).environment
+
+    async def site(self, clip: bytes, environment_id: str, *cameras: str, **more: Any) -> environment_pb2.Environment:
+        """An environment whose cameras have a recording each."""
+        environment = environment_pb2.Environment(environment_id=environment_id, **more)
+        for name in cameras:
+            asset_id = (await self.upload(clip)).asset_id
+            environment.cameras.add(camera=name).sub_videos.add(asset_id=asset_id)
+        return await self.keep(environment)
+
+    async def start_over(
+        self, environment_id: str, owner: str = "ada", request: dict[str, Any] | None = None, **more: Any
+    ) -> job_pb2.Job:
+        """Start a job over all cameras of an environment."""
+        asked = parameters_pb2.MultiCameraParameters(environment_id=environment_id, **more)
+        parameters = parameters_pb2.JobParameters(multi_camera=asked)
+        whole = job_pb2.CreateJobRequest(parameters=parameters, **(request or {}))
+        return (await call(self.jobs.CreateJob, whole, owner=owner)).job
 
     async def get_job(self, job_id: str, owner: str = "ada") -> job_pb2.Job:
         return (await call(self.jobs.GetJob, job_pb2.GetJobRequest(job_id=job_id), owner=owner)).job

@@ -15,6 +15,7 @@ from kinemesh.common.v1 import common_pb2
 from kinemesh.environment.v1 import calibration_pb2, environment_pb2
 from kinemesh.media.picture import encode_picture
 from kinemesh.serving.channel import call
+from kinemesh.session.v1 import session_pb2
 
 SQUARE = ((10.0, 10.0), (90.0, 10.0), (90.0, 60.0), (10.0, 60.0), (50.0, 30.0))
 PICTURE = encode_picture(np.full((90, 160, 3), 200, np.uint8), ".png", 90)
@@ -145,6 +146,17 @@ async def test_environments_are_their_owners_alone_and_listed_by_name(ingest: An
     with pytest.raises(errors.InvalidArgument) as wrong:
         await call(ingest.environments.ListEnvironments, request, owner="carol")
     assert wrong.value.reason == "INVALID_PAGE_TOKEN"
+
+
+async def test_the_video_of_a_site_outlives_a_session_of_it(ingest: Any, clip: bytes) -> None:
+    asset_id = (await ingest.upload(clip)).asset_id
+    request = session_pb2.CreateSessionRequest(asset_id=asset_id, display_name="lesson")
+    session = (await call(ingest.sessions.CreateSession, request, owner="ada")).session
+    await create(ingest, site("school", {"c1": [asset_id]}))
+    gone = session_pb2.DeleteSessionRequest(session_id=session.session_id)
+    await call(ingest.sessions.DeleteSession, gone, owner="ada")
+    found = await call(ingest.assets.GetAsset, asset_pb2.GetAssetRequest(asset_id=asset_id), owner="ada")
+    assert found.asset.state == asset_pb2.ASSET_STATE_READY
 
 
 CORNERS = [common_pb2.MapPoint(x=x, y=y) for x, y in ((0, 0), (2, 0), (2, 2), (0, 2))]
