@@ -17,7 +17,7 @@ from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.media import FrameIndex, Orientation
 from kinemesh.nv12 import ColorMatrix
 from kinemesh.results.columns import select, to_parquet, to_table
-from kinemesh.results.sightings import SIGHTING_SCHEMA, SightingRows
+from kinemesh.results.sightings import PERSON_SCHEMA, SIGHTING_SCHEMA, PersonRows, SightingRows
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_detect_track.domain.association.decisions import Decision
@@ -61,6 +61,7 @@ class Scene:
     site: environment.Environment = field(default_factory=lambda: site())
     window_sec: float = 6.0
     cuts: Sequence[int] = (0, 70, 150)
+    gallery: PersonRows | None = None
 
     def index(self, camera: str) -> FrameIndex:
         frames, first = round(self.seconds * RATES[camera]), np.zeros(1, np.int64)
@@ -132,6 +133,9 @@ class Scene:
         """Lay down what resolve reads."""
         for camera in RATES:
             await store.put_bytes(keys.asset_index(f"{self.job_id}-{camera}"), self.index(camera).to_bytes())
+        if self.gallery is not None:
+            data = to_parquet(to_table(self.gallery, PERSON_SCHEMA))
+            await store.put_bytes(keys.stage_result(self.job_id, "recall", "all", 0), data)
         rows = self.rows()
         for window in self.windows():
             inside = (rows.time_sec >= window.start_sec) & (rows.time_sec < window.stop_sec)

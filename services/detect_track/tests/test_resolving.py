@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.tasks import TaskContext
+from kinemesh.environment.v1 import environment_pb2
 from kinemesh.results.columns import from_parquet, joined
 from kinemesh.results.sightings import (
     PATH_SCHEMA,
@@ -200,6 +201,41 @@ async def test_mergers_splits_and_hindsight_reach_back(s3_store: ObjectStore, bu
     np.testing.assert_allclose(people.embedding, [[1, 0], [0, 1]])
     np.testing.assert_allclose(people.worth, [1, 2])
     assert people.cameras.tolist() == ["c1,c2", "c1,c2"]
+
+
+async def test_people_of_the_gallery_keep_their_ids(s3_store: ObjectStore, bus: Bus) -> None:
+    ids = [f"{number}0000000-0000-4000-8000-000000000000" for number in (1, 2, 3)]
+    gallery = PersonRows(
+        person=np.array([1, 2, 3], np.int32),
+        global_id=np.array(ids),
+        known=np.ones(3, np.bool_),
+        first_sec=np.full(3, np.nan),
+        last_sec=np.full(3, np.nan),
+        cameras=np.array(["c1", "c1", "c2"]),
+        worth=np.array([3, 2, 1], np.float32),
+        embedding=np.eye(3, dtype=np.float32),
+    )
+    # The first was seen with looks, the second without; the third was not there; the fourth turns out to be the second.
+    looks = {
+        1: np.array([5, 0, 0], np.float32),
+        2: np.array([0, 2, 0], np.float32),
+        3: np.array([0, 0, 1], np.float32),
+        4: np.array([0, 0.5, 0], np.float32),
+    }
+    walks = (
+        Walk(1, "c1", 1, 0, 20, across),
+        Walk(4, "c1", 2, 0, 4, lambda _: (1.0, 1.0), placed=False),
+        Walk(2, "c2", 3, 9, 14, lambda _: (8.0, 7.5), placed=False),
+    )
+    here = site(gallery=environment_pb2.GallerySettings(enabled=True))
+    job = await resolve(s3_store, bus, Scene("resolve-known", walks, looks=looks, site=here, gallery=gallery))
+    assert job.done.summary["known_persons"] == job.done.summary["persons"] == 2
+    assert set((await job.sightings()).global_id.tolist()) == set(ids[:2])
+    data = await s3_store.get_bytes(keys.stage_result("resolve-known", "resolve", "all", "people"))
+    people = from_parquet(PersonRows, data, PERSON_SCHEMA)
+    assert (people.person.tolist(), people.global_id.tolist(), people.known.tolist()) == ([1, 2], ids[:2], [True, True])
+    # What is new of them: the gallery adds it to what it has.
+    np.testing.assert_allclose(people.worth, [2, 0.5])
 
 
 async def test_a_split_takes_back_the_time_it_took_to_notice(s3_store: ObjectStore, bus: Bus) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from kinemesh_detect_track.domain.looks import Looks
 from kinemesh_detect_track.domain.ways import Ways, lengths, ways
 from kinemesh_detect_track.site_documents import Person, Shown
 
+_NOTHING: Final = 1e-4
+"""Share of what the gallery remembers that rounding explains."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
@@ -33,7 +37,7 @@ class Outcome:
     :ivar person: int32 [R], the final number of each row of all windows; 0 where it is not known.
     :ivar ids: global ids by final number.
     :ivar people: by number; those whom any camera showed.
-    :ivar looks: float32 [E] by final number, sums of embeddings times their worth.
+    :ivar looks: float32 [E] by final number, sums of this job's embeddings times their worth.
     :ivar decisions: with the final number of each one's person.
     """
 
@@ -54,6 +58,7 @@ class Whole:
     :ivar state: after the last window.
     :ivar known: global ids of the people whom the gallery knew, by number.
     :ivar cameras: ids, in the site's order.
+    :ivar recalled: float32 [E] by number, what the gallery remembers, which is in the state's looks as well.
     """
 
     observed: Observed
@@ -62,6 +67,7 @@ class Whole:
     state: People
     known: Mapping[int, str]
     cameras: Sequence[str]
+    recalled: Mapping[int, Looks] = field(default_factory=dict)
 
 
 def outcome(whole: Whole, clock: Clock, site: Site, fresh_id: Callable[[int], str]) -> Outcome:
@@ -86,7 +92,8 @@ def outcome(whole: Whole, clock: Clock, site: Site, fresh_id: Callable[[int], st
     looks: dict[int, Looks] = {}
     for number, look in online.items():
         if (same := final(number)) in numbers:
-            looks[same] = looks[same] + look if same in looks else look
+            own = _of_this_job(look, whole.recalled.get(number))
+            looks[same] = looks[same] + own if same in looks else own
     found = ways(observed, person, clock.rate, rules.bias_m * site.metre, site.metre)
     ids = {number: whole.known.get(number) or fresh_id(number) for number in numbers}
     return Outcome(
@@ -98,6 +105,14 @@ def outcome(whole: Whole, clock: Clock, site: Site, fresh_id: Callable[[int], st
         reunions=[(final(one.stays), one) for one in reunions],
         ways=found,
     )
+
+
+def _of_this_job(look: Looks, recalled: Looks | None) -> Looks:
+    """Looks without what was known before, which the gallery has already."""
+    if recalled is None or recalled.shape != look.shape:
+        return look
+    own = look - recalled
+    return own if np.linalg.norm(own) > _NOTHING * np.linalg.norm(recalled) else np.zeros_like(own)
 
 
 def _stray(decision: Decision, clock: Clock, rules: Rules) -> Stray:

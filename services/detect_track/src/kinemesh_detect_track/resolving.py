@@ -32,6 +32,7 @@ from kinemesh_detect_track.domain.association.clock import Clock, Recorded, cloc
 from kinemesh_detect_track.domain.association.decisions import Decision
 from kinemesh_detect_track.domain.association.people import People
 from kinemesh_detect_track.domain.hindsight import Observed
+from kinemesh_detect_track.domain.looks import Looks
 from kinemesh_detect_track.outcome import Outcome, Whole, outcome
 from kinemesh_detect_track.site import decisions_of, global_id, site_of
 from kinemesh_detect_track.site_documents import Recording, Times, times_of
@@ -126,11 +127,14 @@ class Resolution:
             await context.report(0.3 * len(parts) / len(windows))
         state = People.from_bytes(await self._store.get_bytes(_key(task, windows[-1], "state")))
         known: dict[int, str] = {}
+        recalled: dict[int, Looks] = {}
         if environment.gallery.enabled:
             data = await self._store.get_bytes(keys.stage_result(task.job_id, "recall", _ALL, 0))
             gallery = from_parquet(PersonRows, data, PERSON_SCHEMA)
             known = dict(zip(gallery.person.tolist(), gallery.global_id.tolist(), strict=True))
-        return Whole(_joined(parts), np.concatenate(lasts), decisions, state, known, cameras)
+            looks = gallery.embedding * gallery.worth[:, None]
+            recalled = dict(zip(gallery.person.tolist(), looks, strict=True))
+        return Whole(_joined(parts), np.concatenate(lasts), decisions, state, known, cameras, recalled)
 
     async def _rows(self, task: task_pb2.Task, window: task_pb2.Window) -> SightingRows:
         data = await self._store.get_bytes(_key(task, window, "parquet"))
