@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from kinemesh.media.synthetic import write_clip
 from kinemesh.testing.fixtures import build_models
 from kinemesh.testing.waiting import until
 from kinemesh_client.testing import Cli, environment, kinemesh, traces_of
+
+from .site_gateway import MATRIX, Gateway, serve_sites
 
 
 @pytest.fixture(scope="session")
@@ -64,4 +67,41 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds with sound."""
     path = tmp_path_factory.mktemp("video") / "clip.mp4"
     write_clip(path, pts=[3000 * number for number in range(60)], size=(320, 180), audio="aac")
+    return path
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """A stand-in that keeps sites."""
+    with serve_sites() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Path:
+    """A site of two cameras, one with two recordings, and what it needs beside it."""
+    square = [[0, 0], [10, 0], [10, 10], [0, 10]]
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "H.txt").write_text(MATRIX)
+    site = {
+        "environment_id": "factory",
+        "display_name": "Factory",
+        "cameras": [
+            {
+                "camera": "c09",
+                "videos": ["a.mp4", {"file": "b.mp4", "start_sec": 61.5}],
+                "homography": {"file": "H.txt", "image_axes": "yx"},
+            },
+            {
+                "camera": "c12",
+                "videos": "c.mp4",
+                "homography": {"image_points": square, "map_points": [[x, y, 0] for x, y in square]},
+            },
+        ],
+        "zones": [{"zone": "door", "map": [[0, 0], [1, 0], [1, 1]]}],
+        "ground_plane": {"width": 10, "height": 10},
+    }
+    path = tmp_path / "site.json"
+    path.write_text(json.dumps(site))
     return path
