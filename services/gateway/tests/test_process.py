@@ -171,3 +171,10 @@ async def test_it_does_not_start_open_to_everybody(name: str, value: str, says: 
     assert running.returncode == 2
     assert output.decode().startswith(name)
     assert says in output.decode()
+
+
+async def test_queries_need_the_service_that_answers_them(process: Any) -> None:
+    _, url = process
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        answer = await http.post("/api/v1/tracks/query", json={"environment_id": "factory"})
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (503, "SERVICE_NOT_CONNECTED")
