@@ -154,3 +154,17 @@ def test_nobody_at_all() -> None:
     assert not told.rows
     assert not told.decisions
     assert told.people.next_number == 1
+
+
+def test_a_second_box_of_somebody_is_nobody_new() -> None:
+    way = straight((3.0, 5.0), (0.2, 0.0))
+    until = {"first": 6.0, "second": 5.0}  # a detector sees one person twice for a second, then the tracker goes on
+
+    def first(second: float) -> tuple[float, float] | None:
+        return way(second) if second < until["first"] else None
+
+    def second(moment: float) -> tuple[float, float] | None:
+        return way(moment) if moment >= until["second"] else None
+
+    told = tell(Walks((NORTH,), [first, second], seconds=12))
+    assert told.numbers_of(1) == told.numbers_of(0) == [1]

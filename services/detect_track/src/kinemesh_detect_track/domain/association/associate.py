@@ -31,6 +31,7 @@ from kinemesh_detect_track.domain.looks import Looks, alike
 __all__ = ["Decision", "Kind", "Rules", "Seen", "Site", "step"]
 
 _RATIO_KEPT: Final = 0.95
+_DOUBLE_S: Final = 3.0
 _TRACK_KEPT_S: Final = 3.0
 """Longer than any tracker keeps an object that it does not see: a track unseen for so long does not come back."""
 
@@ -52,6 +53,7 @@ def step(
     people = replace(people, time=np.array([time_sec]), mean=mean, covariance=covariance)
     noise = seen.covariance + np.eye(2) * (rules.bias_m * site.metre) ** 2
     people, at = _followed(people, seen, noise, time_sec)
+    people = _alone(people, seen, at)
     people, decisions = split(people, seen, at, noise, site, rules)
     people, given = _given(people, seen, at, noise, site, rules)
     people = _placed(people, seen, at, noise, site)
@@ -100,6 +102,7 @@ def _followed(people: People, seen: Seen, noise: Floats, now: float) -> tuple[Pe
         track_id=track[first],
         track_person=person,
         track_since=extended(people.track_since, now),
+        track_born=extended(people.track_born, now),
         track_seen=last_seen,
         track_stray=extended(people.track_stray, np.nan),
         track_place=place,
@@ -109,6 +112,16 @@ def _followed(people: People, seen: Seen, noise: Floats, now: float) -> tuple[Pe
         cosines=cosine,
     )
     return _shown(people, seen, at, gained), at
+
+
+def _alone(people: People, seen: Seen, at: Ints) -> People:
+    """Let a track begin when it is alone: at first it may be a second box of somebody whom the camera shows already."""
+    decided = people.track_person > 0
+    pairs = (people.track_camera[None] == seen.camera[:, None]) & (people.track_id[None] == seen.doubles[:, None])
+    second = (pairs & decided).any(axis=1) & ~decided[at] & (people.time[0] - people.track_born[at] < _DOUBLE_S)
+    since = people.track_since.copy()
+    since[at[second]] = people.time[0]
+    return replace(people, track_since=since)
 
 
 def _mixed(before: Floats, now: Floats) -> Floats:

@@ -55,7 +55,7 @@ def case(
     camera = seen.camera[rows]
     latest = people.last.max(axis=1, initial=-np.inf)
     gap = now - latest
-    free = people.track_since[tracks][:, None] > people.last[:, camera].T
+    free = people.track_since[tracks][:, None] >= people.last[:, camera].T
     known = people.placed[None] & np.isfinite(seen.position[rows, 0])[:, None]
     miss = np.where(known[..., None], seen.position[rows][:, None] - people.mean[None, :, :2], 0.0)
     spread = np.where(known[..., None, None], people.covariance[None, :, :2, :2] + noise[rows][:, None], np.eye(2))
@@ -64,6 +64,11 @@ def case(
     # Nobody leaves the map: where one could be anywhere, a place says nothing for or against it.
     narrow = np.maximum(np.log(site.area) - np.log(np.linalg.det(2 * np.pi * spread)) / 2, 0.0)
     place = narrow - squared / 2
+    # What one camera had wrong of late must not hide that another one shows the person right here.
+    beside = _beside(people, seen, rows, noise, site, rules)
+    closer = known & (beside < squared)
+    squared = np.where(closer, beside, squared)
+    place = np.where(closer, np.maximum(place, narrow - beside / 2), place)
     near = known & (gap <= rules.near_s)[None]
     reach = rules.fastest * site.metre * gap[None] + 3 * np.sqrt(np.trace(noise[rows], axis1=1, axis2=2))[:, None]
     possible = free & np.where(near, squared <= GATE, True)
@@ -78,6 +83,23 @@ def case(
     score = looks + np.where(known, place, among)
     possible &= score > np.where(near, 0.0, rules.least_evidence)
     return Case(np.where(possible, score, IMPOSSIBLE), np.where(known, place, 0.0), looks)
+
+
+def _beside(people: People, seen: Seen, rows: Ints, noise: Floats, site: Site, rules: Rules) -> Floats:
+    """Squared Mahalanobis distance from where any other camera shows each person at the moment: float64 [U, P]; inf if
+    none does."""
+    ago = people.time[0] - people.track_seen
+    there = np.flatnonzero((people.track_person > 0) & (ago <= PRESENT_S) & np.isfinite(people.track_place[:, 0]))
+    miss = seen.position[rows][:, None] - people.track_place[there][None]
+    walked = (rules.fastest * site.metre * ago[there]) ** 2
+    spread = noise[rows][:, None] + people.track_spread[there][None] + np.eye(2) * walked[None, :, None, None]
+    usable = np.isfinite(miss[..., 0]) & (seen.camera[rows][:, None] != people.track_camera[there][None])
+    miss = np.where(usable[..., None], miss, 0.0)
+    inverse = np.linalg.inv(np.where(usable[..., None, None], spread, np.eye(2)))
+    squared = np.where(usable, np.einsum("uti,utij,utj->ut", miss, inverse, miss), np.inf)
+    result = np.full((len(people.numbers), len(rows)), np.inf)
+    np.minimum.at(result, np.searchsorted(people.numbers, people.track_person[there]), squared.T)
+    return result.T
 
 
 def _in_time(people: People, camera: Ints, since: Floats, known: NDArray[np.bool_], site: Site) -> NDArray[np.bool_]:

@@ -33,6 +33,7 @@ class People:
     :ivar track_id: int64 [T], ascending within each camera.
     :ivar track_person: int64 [T], number of the person; 0 as long as it is undecided.
     :ivar track_since: float64 [T], when the track began, or was taken from the person it was thought to be.
+    :ivar track_born: float64 [T], when the track was first seen.
     :ivar track_seen: float64 [T].
     :ivar track_stray: float64 [T], since when the track has been away from where its person is; NaN if it is not.
     :ivar track_place: float64 [T, 2], where the track was last seen on the map; NaN if that is not known.
@@ -57,6 +58,7 @@ class People:
     track_id: Ints
     track_person: Ints
     track_since: Floats
+    track_born: Floats
     track_seen: Floats
     track_stray: Floats
     track_place: Floats
@@ -98,6 +100,7 @@ _FORMAT: Final = SnapshotFormat(
         "track_id": ("<i8", ("tracks",)),
         "track_person": ("<i8", ("tracks",)),
         "track_since": ("<f8", ("tracks",)),
+        "track_born": ("<f8", ("tracks",)),
         "track_seen": ("<f8", ("tracks",)),
         "track_stray": ("<f8", ("tracks",)),
         "track_place": ("<f8", ("tracks", 2)),
@@ -133,6 +136,7 @@ def nobody(cameras: int, known: Looks) -> People:
         track_id=np.zeros(0, np.int64),
         track_person=np.zeros(0, np.int64),
         track_since=np.zeros(0),
+        track_born=np.zeros(0),
         track_seen=np.zeros(0),
         track_stray=np.zeros(0),
         track_place=np.zeros((0, 2)),

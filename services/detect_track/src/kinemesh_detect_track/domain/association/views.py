@@ -18,6 +18,7 @@ from kinemesh_detect_track.domain.boxes import Floats, Ints
 from kinemesh_detect_track.domain.looks import Looks
 
 _STEP_PX: Final = 0.5
+_HELD: Final = 0.7
 _WIDTH_M: Final = 0.5
 """Width of a person's box in metres at the ground, as most people stand and walk."""
 
@@ -69,6 +70,7 @@ class Seen:
     :ivar look: float32 [N, E], embedding; zeros if none was made.
     :ivar worth: float32 [N], of the look, 0 to 1.
     :ivar ratio: float64 [N], height by width of the box; NaN where not the whole person was seen.
+    :ivar doubles: int64 [N], id of the track whose box holds most of this one's, or is held by it; -1 if there is none.
     """
 
     camera: Ints
@@ -78,6 +80,7 @@ class Seen:
     look: Looks
     worth: NDArray[np.float32]
     ratio: Floats
+    doubles: Ints
 
     @property
     def hidden(self) -> NDArray[np.bool_]:
@@ -94,6 +97,7 @@ class Seen:
             self.look[rows],
             self.worth[rows],
             self.ratio[rows],
+            self.doubles[rows],
         )
 
 
@@ -114,6 +118,7 @@ def seen_by(people: People, shown: Sequence[Shown], site: Site) -> Seen:
             np.zeros((0, size), np.float32),
             np.zeros(0, np.float32),
             np.zeros(0),
+            none,
         )
     return Seen(
         np.concatenate([part.camera for part in parts]),
@@ -123,6 +128,7 @@ def seen_by(people: People, shown: Sequence[Shown], site: Site) -> Seen:
         np.concatenate([part.look for part in parts]),
         np.concatenate([part.worth for part in parts]),
         np.concatenate([part.ratio for part in parts]),
+        np.concatenate([part.doubles for part in parts]),
     )
 
 
@@ -136,7 +142,19 @@ def _placed(people: People, shown: Shown, site: Site) -> Seen:
     covariance[lost] = 0
     wide, tall = shown.box[:, 2] - shown.box[:, 0], shown.box[:, 3] - shown.box[:, 1]
     ratio = np.where(found.hidden, np.nan, tall / np.maximum(wide, 1))
-    return Seen(camera, shown.track, position, covariance, shown.look, shown.worth, ratio)
+    return Seen(camera, shown.track, position, covariance, shown.look, shown.worth, ratio, _doubled(shown))
+
+
+def _doubled(shown: Shown) -> Ints:
+    box = shown.box
+    if len(box) < 2:
+        return np.full(len(box), -1)
+    low, high = np.maximum(box[:, None, :2], box[None, :, :2]), np.minimum(box[:, None, 2:], box[None, :, 2:])
+    size = np.prod(box[:, 2:] - box[:, :2], axis=1)
+    shared = np.prod(np.maximum(high - low, 0), axis=2) / np.maximum(np.minimum(size[:, None], size[None]), 1)
+    np.fill_diagonal(shared, 0)
+    result: Ints = np.where(shared.max(axis=1) > _HELD, shown.track[shared.argmax(axis=1)], -1)
+    return result
 
 
 def on_map(view: View, point: Floats, covariance: Floats) -> tuple[Floats, Floats]:
