@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -23,7 +25,10 @@ from kinemesh.detect_track.v1.detect_track_pb2 import (
 )
 from kinemesh.environment.v1 import environment_pb2
 from kinemesh.job.v1 import job_pb2
+from kinemesh.pipelining import in_thread
 from kinemesh.storage import ObjectStore, keys
+from kinemesh_detect_track.query_sql import Question, Span, answered, opened
+from kinemesh_detect_track.query_tables import Tables
 from kinemesh_detect_track.querying import Queries
 from kinemesh_detect_track.settings import QuerySettings
 
@@ -303,3 +308,34 @@ async def test_a_query_that_takes_too_long_is_ended(s3_store: ObjectStore, tmp_p
         with pytest.raises(errors.DeadlineExceeded) as refused:
             await queries.query(QueryTracksRequest(job_ids=["query-slow"]), "local")
         assert refused.value.reason == "QUERY_TIMED_OUT"
+
+
+async def test_a_query_that_is_interrupted_says_so(floor: Site, s3_store: ObjectStore, tmp_path: Path) -> None:
+    tables = await Tables(s3_store, tmp_path, 1 << 30).of([one.job_id for one in floor.results])
+    question = Question([], [], None, None, [Span()] * 3, 0, 1, 0, 20, 0, None)
+    connection = opened(tmp_path, 128)
+    running = asyncio.create_task(in_thread(answered, connection, tables, question))
+    while not running.done():
+        connection.interrupt()
+        await asyncio.sleep(0)
+    with pytest.raises(errors.DeadlineExceeded) as refused:
+        await running
+    assert refused.value.reason == "QUERY_TIMED_OUT"
+    connection.close()
+
+
+def test_the_database_reaches_nothing_but_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    connection = opened(folder, 128)
+    for statement in (
+        f"SELECT * FROM read_csv('{tmp_path / 'secret.csv'}')",
+        f"SELECT * FROM read_csv('{folder / '..' / 'secret.csv'}')",
+        f"COPY (SELECT 1) TO '{tmp_path / 'new.csv'}'",
+        "SET enable_external_access = true",
+        "INSTALL httpfs",
+    ):
+        with pytest.raises(duckdb.Error):
+            connection.execute(statement)
+    connection.close()

@@ -40,6 +40,8 @@ from kinemesh_detect_track.site_files import CONTENT_TYPES, SiteFiles
 
 _ALL: Final = "all"
 _MOST_PIXELS: Final = 64_000_000
+_LONGEST: Final = 1 << 14
+"""Steps for which a frame is shown at most, beside cameras that are that much faster."""
 
 _log = structlog.get_logger()
 
@@ -173,7 +175,7 @@ def _recording(given: job_pb2.JobInput, index: FrameIndex, clock: Clock) -> Reco
         camera=camera_of(given.camera),
         start_sec=given.start_sec,
         frames=index.frame_count,
-        interval=max(1, round(usual * clock.rate)),
+        interval=min(max(1, round(usual * clock.rate)), _LONGEST),
         width=index.width,
         height=index.height,
     )
