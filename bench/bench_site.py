@@ -65,7 +65,7 @@ async def measure(wanted: argparse.Namespace) -> dict[str, Any]:
         async with temporary_mesh("mock") as mesh, httpx.AsyncClient(timeout=60) as http:
             await mesh.start()
             rest = Rest(http, mesh.http_url)
-            environment = await describe_site(rest, await rest.upload(clip.read_bytes()), wanted.cameras)
+            environment = await rest.describe_site([await rest.upload(clip.read_bytes())] * wanted.cameras)
             alone, watched, served, memory = [], [], True, Memory()
             await run(rest, environment, 0)  # the first job also starts what starts lazily
             for _ in range(wanted.rounds):
@@ -88,24 +88,6 @@ async def measure(wanted: argparse.Namespace) -> dict[str, Any]:
         "all_served": served,
         "memory_mb": memory.quarters(),
     }
-
-
-async def describe_site(rest: Rest, asset_id: str, cameras: int) -> str:
-    """An environment whose cameras all show the same, each another part of the floor."""
-    described = {
-        "cameras": [
-            {
-                "camera": f"c{number:02}",
-                "sub_videos": [{"asset_id": asset_id}],
-                "homography": {"source": {"matrix": {"values": [0.02, 0, 10 * number, 0, 0.02, 0, 0, 0, 1]}}},
-            }
-            for number in range(cameras)
-        ]
-    }
-    answer = await rest.call("POST", "/api/v1/environments", json=described)
-    answer.raise_for_status()
-    environment: str = answer.json()["environment_id"]
-    return environment
 
 
 async def run(rest: Rest, environment: str, count: int) -> tuple[float, list[Watcher]]:

@@ -50,6 +50,7 @@ async def mesh(open_folder: Path, spans: Collector, request: pytest.FixtureReque
         env={
             "KINEMESH_CONDUCTOR__MIN_SEGMENT_FRAMES": "12",
             "KINEMESH_CONDUCTOR__WORKERS": "3",
+            "KINEMESH_CONDUCTOR__WINDOW_SEC": "1",
             "KINEMESH_TRACING__OTLP_ENDPOINT": spans.address,
             **({"KINEMESH_MODELS_MIRROR": f"{data}/models"} if data else {}),
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,24 @@ class Rest:
         _ok(await self.call("POST", f"/api/v1/assets/{asset_id}/confirm", json={}))
         return asset_id
 
+    async def describe_site(self, asset_ids: Sequence[str]) -> str:
+        """An environment with a camera for each recording, 100 pixels to a metre, side by side; answers with its id."""
+        cameras = [
+            {
+                "camera": f"c{number:02}",
+                "sub_videos": [{"asset_id": asset_id}],
+                "homography": {"source": {"matrix": {"values": [0.01, 0, 10 * number, 0, 0.01, 0, 0, 0, 1]}}},
+            }
+            for number, asset_id in enumerate(asset_ids)
+        ]
+        environment: str = _ok(await self.call("POST", "/api/v1/environments", json={"cameras": cameras}))[
+            "environment_id"
+        ]
+        return environment
+
     async def start(self, asset_id: str, pipeline: str = "pose", **parameters: Any) -> str:
-        """Queue a job; answers with its id."""
-        body = {"pipeline": pipeline, "asset_id": asset_id, "parameters": parameters}
+        """Queue a job; answers with its id. Without ``asset_id`` the parameters name an environment."""
+        body = {"pipeline": pipeline, "parameters": parameters, **({"asset_id": asset_id} if asset_id else {})}
         job_id: str = _ok(await self.call("POST", "/api/v1/jobs", json=body))["job_id"]
         return job_id
 
