@@ -44,6 +44,15 @@ def test_what_strayed_belongs_to_whom_it_is_given_to_next() -> None:
     assert found[1::2].tolist() == [1] * 4 + [2] * 4
 
 
+def test_nobody_is_twice_in_a_picture_for_being_given_a_second_box_late() -> None:
+    first = [(step, 0, 1, 1) for step in range(4)]
+    second = [(step, 0, 2, 1 if step >= 4 else 0) for step in range(2, 7)]
+    elsewhere = [(step, 1, 2, 1 if step >= 4 else 0) for step in range(2, 7)]
+    rows = sorted([*first, *second, *elsewhere])
+    found = settled(observed(rows), [], [])
+    assert {row[:3] for row, person in zip(rows, found.tolist(), strict=True) if not person} == {(2, 0, 2), (3, 0, 2)}
+
+
 def test_a_circle_of_mergers_ends() -> None:
     assert renumbered(np.array([1, 2, 3], np.int32), {1: 2, 2: 1}).tolist() in ([1, 2, 3], [2, 1, 3])
 

@@ -47,7 +47,8 @@ class Stray:
 def settled(observed: Observed, merged: Sequence[tuple[int, int]], strays: Sequence[Stray]) -> NDArray[np.int32]:
     """The number of each row's person, int32 [R], by all decisions of all windows; 0 where nobody was ever decided on.
 
-    A track belongs to the person it is given to from its beginning, or from when it began to stray.
+    A track belongs to the person it is given to from its beginning, or from when it began to stray, save where the same
+    camera showed the person elsewhere in its picture.
 
     :param merged: (who stays, who goes), in the order of time.
     """
@@ -56,6 +57,7 @@ def settled(observed: Observed, merged: Sequence[tuple[int, int]], strays: Seque
         first, last = np.searchsorted(observed.step, [stray.start, stray.stop]).tolist()
         part = slice(first, last)
         person[part][(observed.camera[part] == stray.camera) & (observed.track[part] == stray.track)] = 0
+    decided = person > 0
     order = np.lexsort((observed.step, observed.track, observed.camera))
     filled, camera, track = person[order], observed.camera[order], observed.track[order]
     known = np.flatnonzero(filled)
@@ -65,7 +67,11 @@ def settled(observed: Observed, merged: Sequence[tuple[int, int]], strays: Seque
     same = (camera[open_rows] == camera[after]) & (track[open_rows] == track[after])
     filled[open_rows[same]] = filled[after[same]]
     person[order] = filled
-    return renumbered(person, {goes: stays for stays, goes in merged})
+    person = renumbered(person, {goes: stays for stays, goes in merged})
+    cameras, people = int(observed.camera.max(initial=0)) + 1, int(person.max(initial=0)) + 1
+    once = (observed.step.astype(np.int64) * cameras + observed.camera) * people + person
+    person[~decided & np.isin(once, once[decided])] = 0
+    return person
 
 
 def renumbered(person: NDArray[np.int32], becomes: Mapping[int, int]) -> NDArray[np.int32]:
