@@ -12,8 +12,8 @@ import numpy as np
 
 from kinemesh.detect_track.v1.detect_track_pb2 import QueryTracksRequest
 from kinemesh.geometry.polygons import inside
-from kinemesh.results.columns import to_parquet, to_table
-from kinemesh.results.sightings import PATH_SCHEMA, SIGHTING_SCHEMA, PathRows, SightingRows
+from kinemesh.results.columns_parquet import PATH_SCHEMA, SIGHTING_SCHEMA, to_parquet, to_table
+from kinemesh.results.sightings import PathRows, SightingRows
 from kinemesh.storage import ObjectStore, keys
 
 from .site_scene import HEIGHT, WIDTH, site

@@ -16,8 +16,9 @@ from kinemesh.environment.v1 import environment_pb2 as environment
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.media import FrameIndex, Orientation
 from kinemesh.nv12 import ColorMatrix
-from kinemesh.results.columns import select, to_parquet, to_table
-from kinemesh.results.sightings import PERSON_SCHEMA, SIGHTING_SCHEMA, PersonRows, SightingRows
+from kinemesh.results.columns import select
+from kinemesh.results.columns_parquet import PERSON_SCHEMA, SIGHTING_SCHEMA, to_parquet, to_table
+from kinemesh.results.sightings import PersonRows, SightingRows
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_detect_track.domain.association.decisions import Decision

@@ -9,8 +9,8 @@ import pytest_asyncio
 
 from kinemesh.inference import TritonClient
 from kinemesh.inference.detector import Boxes
-from kinemesh.results.columns import from_parquet, to_parquet, to_table
-from kinemesh.results.looks import LOOK_SCHEMA, LookRows
+from kinemesh.results.columns_parquet import LOOK_SCHEMA, from_parquet, to_parquet, to_table
+from kinemesh.results.looks import LookRows
 from kinemesh.testing.fixtures import TritonServer
 from kinemesh_detect_track.looking import Looks, embeddings, look_rows, looks_at, moments
 from kinemesh_detect_track.models import Models

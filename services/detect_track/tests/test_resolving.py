@@ -17,15 +17,9 @@ import pytest_asyncio
 from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.environment.v1 import environment_pb2
-from kinemesh.results.columns import from_parquet, joined
-from kinemesh.results.sightings import (
-    PATH_SCHEMA,
-    PERSON_SCHEMA,
-    SIGHTING_SCHEMA,
-    PathRows,
-    PersonRows,
-    SightingRows,
-)
+from kinemesh.results.columns import joined
+from kinemesh.results.columns_parquet import PATH_SCHEMA, PERSON_SCHEMA, SIGHTING_SCHEMA, from_parquet
+from kinemesh.results.sightings import PathRows, PersonRows, SightingRows
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2

@@ -22,8 +22,9 @@ from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.job.v1.parameters_pb2 import InstructorParameters, JobParameters, MultiCameraParameters, PitstopParameters
 from kinemesh.media import FrameIndex, build_index
 from kinemesh.media.synthetic import write_clip
-from kinemesh.results.columns import from_parquet, joined
-from kinemesh.results.looks import LOOK_SCHEMA, LookRows
+from kinemesh.results.columns import joined
+from kinemesh.results.columns_parquet import LOOK_SCHEMA, from_parquet
+from kinemesh.results.looks import LookRows
 from kinemesh.results.tracks import TrackRows, concatenate
 from kinemesh.results.tracks_parquet import rows_from_parquet
 from kinemesh.settings import NatsSettings

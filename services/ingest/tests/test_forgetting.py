@@ -9,8 +9,8 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 
-from kinemesh.results.columns import from_parquet, to_parquet, to_table
-from kinemesh.results.sightings import PATH_SCHEMA, PathRows
+from kinemesh.results.columns_parquet import PATH_SCHEMA, from_parquet, to_parquet, to_table
+from kinemesh.results.sightings import PathRows
 from kinemesh_ingest.forgetting import scrubbed_document, without_person
 
 GONE = "11111111-1111-4111-8111-111111111111"

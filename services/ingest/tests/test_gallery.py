@@ -21,8 +21,8 @@ from kinemesh.environment.v1 import environment_pb2
 from kinemesh.event.v1 import event_pb2
 from kinemesh.job.v1 import job_pb2
 from kinemesh.model.v1 import model_pb2
-from kinemesh.results.columns import from_parquet, to_parquet, to_table
-from kinemesh.results.sightings import PATH_SCHEMA, PERSON_SCHEMA, PathRows, PersonRows
+from kinemesh.results.columns_parquet import PATH_SCHEMA, PERSON_SCHEMA, from_parquet, to_parquet, to_table
+from kinemesh.results.sightings import PathRows, PersonRows
 from kinemesh.serving.channel import call
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore

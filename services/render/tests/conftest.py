@@ -25,9 +25,10 @@ from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.media import FrameIndex, H264Writer, Image, build_index, concatenate, decode
 from kinemesh.media.synthetic import write_clip
-from kinemesh.results.columns import select, to_parquet, to_table
+from kinemesh.results.columns import select
+from kinemesh.results.columns_parquet import PATH_SCHEMA, SIGHTING_SCHEMA, to_parquet, to_table
 from kinemesh.results.poses import LANDMARKS, PoseRows, rows_to_parquet
-from kinemesh.results.sightings import PATH_SCHEMA, SIGHTING_SCHEMA, PathRows, SightingRows
+from kinemesh.results.sightings import PathRows, SightingRows
 from kinemesh.results.tracks import TrackRows
 from kinemesh.results.tracks_parquet import rows_to_parquet as tracks_to_parquet
 from kinemesh.settings import NatsSettings

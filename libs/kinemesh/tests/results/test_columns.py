@@ -6,9 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kinemesh.results.columns import from_parquet, joined, select, to_parquet, to_table
-from kinemesh.results.looks import LOOK_SCHEMA, LookRows
-from kinemesh.results.sightings import PATH_SCHEMA, PERSON_SCHEMA, SIGHTING_SCHEMA, PathRows, PersonRows, SightingRows
+from kinemesh.results.columns import joined, select
+from kinemesh.results.columns_parquet import (
+    LOOK_SCHEMA,
+    PATH_SCHEMA,
+    PERSON_SCHEMA,
+    SIGHTING_SCHEMA,
+    from_parquet,
+    to_parquet,
+    to_table,
+)
+from kinemesh.results.looks import LookRows
+from kinemesh.results.sightings import PathRows, PersonRows, SightingRows
 
 KINDS = [
     (LookRows, LOOK_SCHEMA),

@@ -15,9 +15,17 @@ from kinemesh.environment.v1 import environment_pb2
 from kinemesh.media import FrameIndex
 from kinemesh.pipelining import in_thread
 from kinemesh.recordings import camera_of, position_of, recording_name
-from kinemesh.results.columns import from_parquet, select, to_parquet, to_table
-from kinemesh.results.looks import LOOK_SCHEMA, LookRows
-from kinemesh.results.sightings import PERSON_SCHEMA, SIGHTING_SCHEMA, PersonRows, SightingRows
+from kinemesh.results.columns import select
+from kinemesh.results.columns_parquet import (
+    LOOK_SCHEMA,
+    PERSON_SCHEMA,
+    SIGHTING_SCHEMA,
+    from_parquet,
+    to_parquet,
+    to_table,
+)
+from kinemesh.results.looks import LookRows
+from kinemesh.results.sightings import PersonRows, SightingRows
 from kinemesh.results.tracks import TrackRows, concatenate
 from kinemesh.results.tracks_parquet import rows_from_parquet
 from kinemesh.storage import keys

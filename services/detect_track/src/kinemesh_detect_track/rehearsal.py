@@ -12,8 +12,8 @@ from kinemesh.inference.embedder import crops
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.media import build_index, decode
 from kinemesh.media.synthetic import write_clip
-from kinemesh.results.columns import from_parquet, to_parquet, to_table
-from kinemesh.results.looks import LOOK_SCHEMA, LookRows
+from kinemesh.results.columns_parquet import LOOK_SCHEMA, from_parquet, to_parquet, to_table
+from kinemesh.results.looks import LookRows
 from kinemesh.results.tracks_parquet import rows_from_parquet, rows_to_parquet
 from kinemesh_detect_track.documents import instructor_files, pitstop_files
 from kinemesh_detect_track.domain.quality import worth

@@ -22,8 +22,8 @@ from kinemesh.media.picture import decode_picture
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_thread
 from kinemesh.recordings import camera_of, position_of
-from kinemesh.results.columns import from_parquet, to_parquet, to_table
-from kinemesh.results.sightings import PERSON_SCHEMA, SIGHTING_SCHEMA, PersonRows, SightingRows
+from kinemesh.results.columns_parquet import PERSON_SCHEMA, SIGHTING_SCHEMA, from_parquet, to_parquet, to_table
+from kinemesh.results.sightings import PersonRows, SightingRows
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from kinemesh.environment.v1 import environment_pb2
 from kinemesh.geometry.polygons import inside
 from kinemesh.nv12 import Image
-from kinemesh.results.columns import joined, select, to_parquet, to_table
-from kinemesh.results.sightings import PATH_SCHEMA, SIGHTING_SCHEMA, PathRows, SightingRows
+from kinemesh.results.columns import joined, select
+from kinemesh.results.columns_parquet import PATH_SCHEMA, SIGHTING_SCHEMA, to_parquet, to_table
+from kinemesh.results.sightings import PathRows, SightingRows
 from kinemesh.task.v1 import task_pb2
 from kinemesh_detect_track.domain.boxes import Floats
 from kinemesh_detect_track.domain.floor import Floor, measured, pictured

@@ -15,8 +15,8 @@ from kinemesh.bus.tasks import TaskContext
 from kinemesh.inference.detector import Boxes, Detector, Letterbox, letterbox, padded, resized
 from kinemesh.media import Frame, FrameIndex, decode
 from kinemesh.pipelining import ahead, batch_size, batches, in_flight, in_thread
-from kinemesh.results.columns import from_parquet, to_parquet, to_table
-from kinemesh.results.looks import LOOK_SCHEMA, LookRows
+from kinemesh.results.columns_parquet import LOOK_SCHEMA, from_parquet, to_parquet, to_table
+from kinemesh.results.looks import LookRows
 from kinemesh.results.tracks import TrackRows, concatenate
 from kinemesh.results.tracks_parquet import rows_from_parquet, rows_to_parquet
 from kinemesh.storage import keys

@@ -20,9 +20,17 @@ from kinemesh.event.v1 import event_pb2
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.media import FrameIndex, Orientation
 from kinemesh.nv12 import ColorMatrix
-from kinemesh.results.columns import from_parquet, joined, select, to_parquet, to_table
-from kinemesh.results.looks import LOOK_SCHEMA, LookRows
-from kinemesh.results.sightings import PERSON_SCHEMA, SIGHTING_SCHEMA, PersonRows, SightingRows
+from kinemesh.results.columns import joined, select
+from kinemesh.results.columns_parquet import (
+    LOOK_SCHEMA,
+    PERSON_SCHEMA,
+    SIGHTING_SCHEMA,
+    from_parquet,
+    to_parquet,
+    to_table,
+)
+from kinemesh.results.looks import LookRows
+from kinemesh.results.sightings import PersonRows, SightingRows
 from kinemesh.results.tracks import TrackRows
 from kinemesh.results.tracks_parquet import rows_to_parquet
 from kinemesh.settings import NatsSettings

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kinemesh.results.columns import to_parquet
+from kinemesh.results.columns_parquet import to_parquet
 
 _COLUMN = "global_id"
 

@@ -21,8 +21,8 @@ from kinemesh.bus.connection import Bus
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.bus.topology import EVENTS, event_subject
 from kinemesh.pipelining import in_thread
-from kinemesh.results.columns import from_parquet, to_parquet, to_table
-from kinemesh.results.sightings import PERSON_SCHEMA, PersonRows
+from kinemesh.results.columns_parquet import PERSON_SCHEMA, from_parquet, to_parquet, to_table
+from kinemesh.results.sightings import PersonRows
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2

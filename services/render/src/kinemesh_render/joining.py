@@ -17,7 +17,7 @@ from kinemesh.pipelining import in_thread, settled
 from kinemesh.recordings import camera_of
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
-from kinemesh_render.domain.film import FINE, film_of_camera
+from kinemesh_render.film import FINE, film_of_camera
 from kinemesh_render.messages import MOSAIC, video_of
 from kinemesh_render.recorded import clock_of, recordings_of
 from kinemesh_render.sources import Parts, Reading

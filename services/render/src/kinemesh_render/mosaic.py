@@ -22,12 +22,12 @@ from kinemesh.recordings import camera_of
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_render.domain.canvas import Rectangle
-from kinemesh_render.domain.film import FINE, fitted
 from kinemesh_render.domain.floor import TRAIL_SEC, extent_of
 from kinemesh_render.domain.grid import grid_of
 from kinemesh_render.domain.mosaic import HEIGHT, WIDTH, Backdrop, Shot, backdrop, compose
 from kinemesh_render.domain.scene import Scene
 from kinemesh_render.domain.site import Site
+from kinemesh_render.film import FINE, fitted
 from kinemesh_render.joining import mosaic_key
 from kinemesh_render.messages import order_of
 from kinemesh_render.people import extent_of_paths, paths_between, people_in

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from kinemesh.bus.inputs import result_key, segments_of
 from kinemesh.pipelining import in_thread
 from kinemesh.recordings import camera_of
-from kinemesh.results.columns import from_parquet, joined
-from kinemesh.results.sightings import SIGHTING_SCHEMA, SightingRows
+from kinemesh.results.columns import joined
+from kinemesh.results.columns_parquet import SIGHTING_SCHEMA, from_parquet
+from kinemesh.results.sightings import SightingRows
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_render.domain.paths import PathTable

@@ -14,7 +14,7 @@ from kinemesh.media import FrameIndex
 from kinemesh.recordings import camera_of, position_of
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
-from kinemesh_render.domain.film import FINE, Film, film_of_camera
+from kinemesh_render.film import FINE, Film, film_of_camera
 
 _ROUNDED: Final = 1e-6
 """Of a frame: the clock's steps are counted in floating point."""

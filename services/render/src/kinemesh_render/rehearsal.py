@@ -12,11 +12,10 @@ from kinemesh.media import H264Writer, build_index, concatenate, decode, plays_i
 from kinemesh.media.picture import encode_picture
 from kinemesh.media.synthetic import write_clip
 from kinemesh.results import poses, tracks, tracks_parquet
-from kinemesh.results.columns import from_parquet, to_parquet
-from kinemesh.results.sightings import SIGHTING_SCHEMA, SightingRows
+from kinemesh.results.columns_parquet import SIGHTING_SCHEMA, from_parquet, to_parquet
+from kinemesh.results.sightings import SightingRows
 from kinemesh_render.domain.canvas import on_nv12
 from kinemesh_render.domain.drawing import draw_scene
-from kinemesh_render.domain.film import FINE
 from kinemesh_render.domain.floor import extent_of
 from kinemesh_render.domain.grid import grid_of
 from kinemesh_render.domain.mosaic import HEIGHT, WIDTH, Shot, backdrop, compose
@@ -27,6 +26,7 @@ from kinemesh_render.domain.site import Floor, Site
 from kinemesh_render.domain.skeleton import COUNT
 from kinemesh_render.domain.style import resolve
 from kinemesh_render.domain.tracks import thing_of
+from kinemesh_render.film import FINE
 
 _SIZE = (64, 48)
 

@@ -15,11 +15,11 @@ from kinemesh.pipelining import in_thread
 from kinemesh.results import poses, tracks, tracks_parquet
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
-from kinemesh_render.domain.film import Film
 from kinemesh_render.domain.poses import PoseTable, scene_of_poses
 from kinemesh_render.domain.scene import Scene
 from kinemesh_render.domain.style import Style
 from kinemesh_render.domain.tracks import Zone, scene_of_tracks, table_of
+from kinemesh_render.film import Film
 from kinemesh_render.messages import Order, Shown
 from kinemesh_render.people import paths_during, people_in
 from kinemesh_render.recorded import recording_of

@@ -26,12 +26,12 @@ from kinemesh.task.v1 import task_pb2
 from kinemesh_render.domain.canvas import on_nv12, within
 from kinemesh_render.domain.drawing import beside, draw_scene
 from kinemesh_render.domain.faces import CARRIED_FRAMES, DETECTED_EVERY, Boxes, Carrier, heads, hide
-from kinemesh_render.domain.film import Film, film_of, framed
 from kinemesh_render.domain.poses import PoseTable, scene_of_poses
 from kinemesh_render.domain.scene import Scene
 from kinemesh_render.domain.sheet import cell_of, chosen_frames, compose
 from kinemesh_render.domain.style import Style
 from kinemesh_render.faces import FaceFinder
+from kinemesh_render.film import Film, film_of, framed
 from kinemesh_render.joining import PART_SUFFIX, followed, join_site
 from kinemesh_render.messages import Order, Shown, order_of
 from kinemesh_render.recorded import film_of_recording

@@ -5,18 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-
-LOOK_SCHEMA = pa.schema(
-    [
-        ("frame_index", pa.int64()),
-        ("row", pa.int32()),
-        ("track_id", pa.int32()),
-        ("quality", pa.float32()),
-        ("embedding", pa.list_(pa.float32())),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

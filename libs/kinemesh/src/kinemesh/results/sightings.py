@@ -5,61 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-
-_COVARIANCE = [("cov_xx", pa.float64()), ("cov_xy", pa.float64()), ("cov_yy", pa.float64())]
-
-SIGHTING_SCHEMA = pa.schema(
-    [
-        ("step", pa.int64()),
-        ("time_sec", pa.float64()),
-        ("camera", pa.string()),
-        ("recording", pa.string()),
-        ("camera_frame_index", pa.int64()),
-        ("track_id", pa.int32()),
-        ("person", pa.int32()),
-        ("global_id", pa.string()),
-        ("x1", pa.float32()),
-        ("y1", pa.float32()),
-        ("x2", pa.float32()),
-        ("y2", pa.float32()),
-        ("score", pa.float32()),
-        ("class_id", pa.int16()),
-        ("interpolated", pa.bool_()),
-        ("map_x", pa.float64()),
-        ("map_y", pa.float64()),
-        *_COVARIANCE,
-        ("feet_hidden", pa.bool_()),
-    ]
-)
-
-PATH_SCHEMA = pa.schema(
-    [
-        ("step", pa.int64()),
-        ("time_sec", pa.float64()),
-        ("person", pa.int32()),
-        ("global_id", pa.string()),
-        ("x", pa.float64()),
-        ("y", pa.float64()),
-        ("vx", pa.float64()),
-        ("vy", pa.float64()),
-        ("cameras", pa.int32()),
-    ]
-)
-
-PERSON_SCHEMA = pa.schema(
-    [
-        ("person", pa.int32()),
-        ("global_id", pa.string()),
-        ("known", pa.bool_()),
-        ("first_sec", pa.float64()),
-        ("last_sec", pa.float64()),
-        ("cameras", pa.string()),
-        ("worth", pa.float32()),
-        ("embedding", pa.list_(pa.float32())),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,8 +7,8 @@ import pytest
 
 from kinemesh.media import FrameIndex, Orientation
 from kinemesh.nv12 import ColorMatrix, chroma, luma
-from kinemesh_render.domain.film import FINE, film_of, film_of_camera, fitted, framed
 from kinemesh_render.domain.grid import grid_of
+from kinemesh_render.film import FINE, film_of, film_of_camera, fitted, framed
 
 
 def index(pts: list[int], base: Fraction, size: tuple[int, int], step: int) -> FrameIndex:
