@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -24,6 +26,8 @@ from kinemesh.media.picture import decode_picture
 from kinemesh.testing.fixtures import build_models, triton_python
 from kinemesh.testing.otlp import Collector, collector
 from kinemesh.testing.rest import Rest
+
+_ROOT = Path(__file__).parents[1]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -85,6 +89,26 @@ def media_data() -> Path:
     if not folder:
         pytest.skip("KINEMESH_TEST_DATA names no folder with footage")
     return Path(folder) / "media"
+
+
+Bench = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Runs ``bench/<name>.py`` as its user does, into ``tmp_path``; answers with the figures of a file there."""
+
+    def run(name: str, figures: str, *arguments: str) -> dict[str, Any]:
+        command = [sys.executable, f"bench/{name}.py", "--out", str(tmp_path), *arguments]
+        caps = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=_ROOT, timeout=900, env={**os.environ, **caps}
+        )
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads((tmp_path / figures).read_text())
+        return found
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.data
 
 
-def test_tracking_is_as_accurate_as_promised(media_data: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "bench/bench_tracking.py", "--data", str(media_data.parent / "mot" / "MOT17")]
-    command += ["--out", str(tmp_path), "--rounds", "1"]
-    caps = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, timeout=600, env={**os.environ, **caps})
-    scores = json.loads((tmp_path / "tracking.json").read_text())["scores"]
+def test_tracking_is_as_accurate_as_promised(media_data: Path, bench: Callable[..., dict[str, Any]]) -> None:
+    data = str(media_data.parent / "mot" / "MOT17")
+    scores = bench("bench_tracking", "tracking.json", "--data", data, "--rounds", "1")["scores"]
     online, offline, other = (scores[name]["all"] for name in ("online", "offline", "botsort"))
     assert online["HOTA"] >= 49.0
     assert online["IDF1"] >= 56.7

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +14,14 @@ import pytest
 from kinemesh.geometry.homography import apply, inverse
 from kinemesh.testing.rest import Rest
 
-ROOT = Path(__file__).parents[2]
+Bench = Callable[..., dict[str, Any]]
 
 pytestmark = pytest.mark.data
 
 
-def bench(script: str, out: Path, *arguments: str) -> dict[str, Any]:
-    """The figures of a benchmark, run as its user does."""
-    command = [sys.executable, f"bench/{script}.py", *arguments, "--out", str(out)]
-    caps = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, timeout=900, env={**os.environ, **caps})
-    figures: dict[str, Any] = json.loads((out / f"{script.removeprefix('bench_')}.json").read_text())
-    return figures
-
-
-def test_two_cameras_count_and_place_people_as_promised(media_data: Path, tmp_path: Path) -> None:
-    figures = bench("bench_association", tmp_path, "--data", str(media_data.parent / "geometry" / "synth2cam"))
+def test_two_cameras_count_and_place_people_as_promised(media_data: Path, tmp_path: Path, bench: Bench) -> None:
+    data = str(media_data.parent / "geometry" / "synth2cam")
+    figures = bench("bench_association", "association.json", "--data", data)
     for scores in (figures["live"], figures["results"]):
         assert scores["count_error"] <= 0.334
         assert scores["identity_changes"] <= 0.007
@@ -42,8 +32,8 @@ def test_two_cameras_count_and_place_people_as_promised(media_data: Path, tmp_pa
     assert sum(len(one["cameras"]) == 2 for step in steps for one in step["objects"]) > 100
 
 
-def test_people_are_told_apart(tmp_path: Path) -> None:
-    figures = bench("bench_reid", tmp_path)
+def test_people_are_told_apart(bench: Bench) -> None:
+    figures = bench("bench_reid", "reid.json")
     assert figures["people"] > 30
     assert figures["rank1"]["person_reid_0287"]["crop"] >= 0.9
     assert figures["rank1"]["person_colors"]["crop"] >= 0.7  # it needs no weights, and is no match for a network
