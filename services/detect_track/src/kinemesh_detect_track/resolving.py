@@ -22,6 +22,7 @@ from kinemesh.media.picture import decode_picture
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_thread
 from kinemesh.recordings import camera_of, position_of
+from kinemesh.results.columns import joined
 from kinemesh.results.columns_parquet import PERSON_SCHEMA, SIGHTING_SCHEMA, from_parquet, to_parquet, to_table
 from kinemesh.results.sightings import PersonRows, SightingRows
 from kinemesh.storage import keys
@@ -136,7 +137,7 @@ class Resolution:
             known = dict(zip(gallery.person.tolist(), gallery.global_id.tolist(), strict=True))
             looks = gallery.embedding * gallery.worth[:, None]
             recalled = dict(zip(gallery.person.tolist(), looks, strict=True))
-        return Whole(_joined(parts), np.concatenate(lasts), decisions, state, known, cameras, recalled)
+        return Whole(joined(parts), np.concatenate(lasts), decisions, state, known, cameras, recalled)
 
     async def _rows(self, task: task_pb2.Task, window: task_pb2.Window) -> SightingRows:
         data = await self._store.get_bytes(_key(task, window, "parquet"))
@@ -203,17 +204,6 @@ def _lasts(rows: SightingRows, recordings: Sequence[Recording]) -> NDArray[np.in
     for one in recordings:
         lasts[rows.recording == one.name] = one.interval
     return lasts
-
-
-def _joined(parts: Sequence[Observed]) -> Observed:
-    return Observed(
-        np.concatenate([part.step for part in parts]),
-        np.concatenate([part.camera for part in parts]),
-        np.concatenate([part.track for part in parts]),
-        np.concatenate([part.person for part in parts]),
-        np.concatenate([part.position for part in parts]),
-        np.concatenate([part.covariance for part in parts]),
-    )
 
 
 def _person_rows(found: Outcome, times: Times) -> bytes:

@@ -146,7 +146,7 @@ class SiteFiles:
             self.path("trajectories.csv").open("wb") as text,
         ):
             for start in range(0, max(len(ways), 1), _CHUNK):
-                rows = self._paths(ways.where(np.arange(start, min(start + _CHUNK, len(ways)))))
+                rows = self._paths(select(ways, np.arange(start, min(start + _CHUNK, len(ways)))))
                 table.write_table(to_table(rows, PATH_SCHEMA))
                 text.write(paths_csv(rows, times, header=start == 0))
         unit = environment.ground_plane.unit or "m"
@@ -211,7 +211,7 @@ class SiteFiles:
     def _one_by_one(self, ways: Ways) -> Iterator[PathRows]:
         order = np.lexsort((ways.step, ways.person))
         for part in np.split(order, np.flatnonzero(np.diff(ways.person[order])) + 1) if len(order) else []:
-            yield self._paths(ways.where(part))
+            yield self._paths(select(ways, part))
 
 
 _NOBODY: Final[_Inside] = (np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kinemesh.results.columns import joined, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class TrackRows:
 
     def where(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> TrackRows:
         """The rows that a mask or an index array names."""
-        return TrackRows(*(getattr(self, f.name)[keep] for f in fields(self)))
+        return select(self, keep)
 
 
 def empty_rows() -> TrackRows:
@@ -53,6 +55,4 @@ def empty_rows() -> TrackRows:
 
 def concatenate(parts: Sequence[TrackRows]) -> TrackRows:
     """The rows of all parts in their order."""
-    if not parts:
-        return empty_rows()
-    return TrackRows(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(TrackRows)))
+    return joined([empty_rows(), *parts])

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kinemesh.results.columns import joined, select
 from kinemesh_detect_track.domain.association.paths import smoothed
 from kinemesh_detect_track.domain.boxes import Floats, Ints
 from kinemesh_detect_track.domain.hindsight import Observed
@@ -37,10 +38,6 @@ class Ways:
     def __len__(self) -> int:
         return len(self.step)
 
-    def where(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Ways:
-        """The rows that a mask or an index array names."""
-        return Ways(self.step[keep], self.person[keep], self.place[keep], self.velocity[keep], self.cameras[keep])
-
 
 def ways(observed: Observed, person: NDArray[np.int32], rate: float, bias: float, metre: float) -> Ways:
     """Everybody's way, from all cameras together and with hindsight.
@@ -58,14 +55,8 @@ def ways(observed: Observed, person: NDArray[np.int32], rate: float, bias: float
     if not parts:
         nowhere = np.empty((0, 2))
         return Ways(np.empty(0, np.int64), np.empty(0, np.int32), nowhere, nowhere, np.empty(0, np.int32))
-    whole = Ways(
-        np.concatenate([part.step for part in parts]),
-        np.concatenate([part.person for part in parts]),
-        np.concatenate([part.place for part in parts]),
-        np.concatenate([part.velocity for part in parts]),
-        np.concatenate([part.cameras for part in parts]),
-    )
-    return whole.where(np.lexsort((whole.person, whole.step)))
+    whole = joined(parts)
+    return select(whole, np.lexsort((whole.person, whole.step)))
 
 
 def lengths(found: Ways, rate: float) -> dict[int, float]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from kinemesh.results.columns import select
 from kinemesh_detect_track.domain.association import appearance, walking
 from kinemesh_detect_track.domain.association.decisions import Decision, Kind
 from kinemesh_detect_track.domain.association.evidence import IMPOSSIBLE, case
@@ -47,7 +48,7 @@ def step(
     """
     # In one order, so that sums and new numbers do not depend on the order of rows.
     order = np.lexsort((seen.track, seen.camera))
-    seen = seen.only(order)
+    seen = select(seen, order)
     passed = 0.0 if np.isnan(people.time[0]) else time_sec - float(people.time[0])
     mean, covariance = walking.predicted(people.mean, people.covariance, passed, site.metre)
     people = replace(people, time=np.array([time_sec]), mean=mean, covariance=covariance)
@@ -182,7 +183,7 @@ def _given(
             people = _with_new(people, seen, row, noise, site)
         before, people = people.track_person, replace(people, track_person=owner)
         fresh = np.flatnonzero((before[at] == 0) & (owner[at] > 0))
-        people = _shown(people, seen.only(fresh), at[fresh], people.track_looks[at[fresh]])
+        people = _shown(people, select(seen, fresh), at[fresh], people.track_looks[at[fresh]])
         if not len(left):
             return people, decisions
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kinemesh.geometry import homography
 from kinemesh.geometry.lens import Lens, straightened
+from kinemesh.results.columns import joined
 from kinemesh_detect_track.domain.association.ground import USUAL_RATIO, feet
 from kinemesh_detect_track.domain.association.people import People
 from kinemesh_detect_track.domain.association.places import Site
@@ -87,49 +88,25 @@ class Seen:
         """bool [N], whether feet were not seen, so that places were estimated from the body."""
         return np.isnan(self.ratio)
 
-    def only(self, rows: Ints) -> Seen:
-        """The rows that an index array names."""
-        return Seen(
-            self.camera[rows],
-            self.track[rows],
-            self.position[rows],
-            self.covariance[rows],
-            self.look[rows],
-            self.worth[rows],
-            self.ratio[rows],
-            self.doubles[rows],
-        )
-
 
 def seen_by(people: People, shown: Sequence[Shown], site: Site) -> Seen:
     """What all cameras show at one step, in the order given.
 
     :param people: the state before the step; it knows how tall people are whose feet are hidden now.
     """
-    parts = [_placed(people, one, site) for one in shown]
     size = people.looks.shape[1]
-    if not parts:
-        none = np.zeros(0, np.int64)
-        return Seen(
-            none,
-            none,
-            np.zeros((0, 2)),
-            np.zeros((0, 2, 2)),
-            np.zeros((0, size), np.float32),
-            np.zeros(0, np.float32),
-            np.zeros(0),
-            none,
-        )
-    return Seen(
-        np.concatenate([part.camera for part in parts]),
-        np.concatenate([part.track for part in parts]),
-        np.concatenate([part.position for part in parts]),
-        np.concatenate([part.covariance for part in parts]),
-        np.concatenate([part.look for part in parts]),
-        np.concatenate([part.worth for part in parts]),
-        np.concatenate([part.ratio for part in parts]),
-        np.concatenate([part.doubles for part in parts]),
+    none = np.zeros(0, np.int64)
+    nobody = Seen(
+        none,
+        none,
+        np.zeros((0, 2)),
+        np.zeros((0, 2, 2)),
+        np.zeros((0, size), np.float32),
+        np.zeros(0, np.float32),
+        np.zeros(0),
+        none,
     )
+    return joined([nobody, *(_placed(people, one, site) for one in shown)])
 
 
 def _placed(people: People, shown: Shown, site: Site) -> Seen:
