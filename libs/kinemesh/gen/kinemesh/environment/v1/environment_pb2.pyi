@@ -247,7 +247,7 @@ class GroundPlane(_message.Message):
     pixels_per_unit: _builtins.float
     """Pixels of the map's picture per unit."""
     image_asset_id: _builtins.str
-    """Asset with the map's picture; its upper left pixel is the map's origin."""
+    """Asset with the map's picture; its upper left pixel is the map's origin, or its lower left when `y_up`."""
     y_up: _builtins.bool
     """Whether y grows upwards, as on a floor plan; downwards, as in a picture, otherwise."""
     def __init__(
@@ -988,7 +988,7 @@ class DeleteIdentityResponse(_message.Message):
 
     CHANGED_JOBS_FIELD_NUMBER: _builtins.int
     changed_jobs: _builtins.int
-    """Number of jobs whose results changed."""
+    """Number of jobs whose results change."""
     def __init__(
         self,
         *,

@@ -155,7 +155,8 @@ class EnvironmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteIdentity(self, request, context):
-        """Deletes one person's data: the gallery's entry, and the person's rows in the results of finished jobs.
+        """Deletes one person's data: the gallery's entry at once, and within seconds the person's rows in the results of
+        finished jobs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,9 @@ class EnvironmentServiceStub:
     ListIdentities: _grpc.UnaryUnaryMultiCallable[_environment_pb2.ListIdentitiesRequest, _environment_pb2.ListIdentitiesResponse]
     """Lists the persons whom the site's gallery knows, last seen first."""
     DeleteIdentity: _grpc.UnaryUnaryMultiCallable[_environment_pb2.DeleteIdentityRequest, _environment_pb2.DeleteIdentityResponse]
-    """Deletes one person's data: the gallery's entry, and the person's rows in the results of finished jobs."""
+    """Deletes one person's data: the gallery's entry at once, and within seconds the person's rows in the results of
+    finished jobs.
+    """
 
 @_typing.type_check_only
 class EnvironmentServiceAsyncStub(EnvironmentServiceStub):
@@ -78,7 +80,9 @@ class EnvironmentServiceAsyncStub(EnvironmentServiceStub):
     ListIdentities: _aio.UnaryUnaryMultiCallable[_environment_pb2.ListIdentitiesRequest, _environment_pb2.ListIdentitiesResponse]  # type: ignore[assignment]
     """Lists the persons whom the site's gallery knows, last seen first."""
     DeleteIdentity: _aio.UnaryUnaryMultiCallable[_environment_pb2.DeleteIdentityRequest, _environment_pb2.DeleteIdentityResponse]  # type: ignore[assignment]
-    """Deletes one person's data: the gallery's entry, and the person's rows in the results of finished jobs."""
+    """Deletes one person's data: the gallery's entry at once, and within seconds the person's rows in the results of
+    finished jobs.
+    """
 
 class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps sites, their cameras, their recordings and their calibration."""
@@ -161,6 +165,8 @@ class EnvironmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _environment_pb2.DeleteIdentityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_environment_pb2.DeleteIdentityResponse, _abc.Awaitable[_environment_pb2.DeleteIdentityResponse]]:
-        """Deletes one person's data: the gallery's entry, and the person's rows in the results of finished jobs."""
+        """Deletes one person's data: the gallery's entry at once, and within seconds the person's rows in the results of
+        finished jobs.
+        """
 
 def add_EnvironmentServiceServicer_to_server(servicer: EnvironmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -300,7 +300,7 @@ class PipelineStage(_message.Message):
     service: _builtins.str
     """Service that works on it."""
     unit: _builtins.str
-    """Unit of work: asset, segment, or job."""
+    """Unit of work: asset, segment, window, or job."""
     ordered: _builtins.bool
     """Whether segments are taken in order."""
     @_builtins.property

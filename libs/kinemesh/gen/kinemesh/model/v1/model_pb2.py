@@ -28,19 +28,21 @@ from kinemesh.detect_track.v1 import tracking_pb2 as kinemesh_dot_detect__track_
 from kinemesh.pose.v1 import pose_pb2 as kinemesh_dot_pose_dot_v1_dot_pose__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkinemesh/model/v1/model.proto\x12\x11kinemesh.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fkinemesh/common/v1/common.proto\x1a\'kinemesh/detect_track/v1/tracking.proto\x1a\x1bkinemesh/pose/v1/pose.proto\"\x81\x04\n\x05Model\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12*\n\x04task\x18\x03 \x01(\x0e\x32\x1c.kinemesh.model.v1.ModelTask\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.kinemesh.model.v1.ModelState\x12.\n\x06source\x18\x05 \x01(\x0e\x32\x1e.kinemesh.model.v1.ModelSource\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0f\n\x07license\x18\x07 \x01(\t\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12\x13\n\x0binput_width\x18\t \x01(\x05\x12\x14\n\x0cinput_height\x18\n \x01(\x05\x12\x16\n\x0e\x65mbedding_size\x18\x0b \x01(\x05\x12\x0f\n\x07runtime\x18\x0c \x01(\t\x12\x0e\n\x06sha256\x18\r \x01(\t\x12\x12\n\nsize_bytes\x18\x0e \x01(\x03\x12\x12\n\nis_default\x18\x0f \x01(\x08\x12,\n\x07\x66\x61ilure\x18\x10 \x01(\x0b\x32\x1b.kinemesh.common.v1.Failure\x12/\n\x0b\x63reate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa3\x01\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12*\n\x04task\x18\x04 \x01(\x0e\x32\x1c.kinemesh.model.v1.ModelTask\x12-\n\x06states\x18\x05 \x03(\x0e\x32\x1d.kinemesh.model.v1.ModelState\"k\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.kinemesh.model.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\";\n\x10GetModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.kinemesh.model.v1.Model\"\xb4\x01\n\x12ImportModelRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12*\n\x04task\x18\x03 \x01(\x0e\x32\x1c.kinemesh.model.v1.ModelTask\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\x0f\n\x07license\x18\x05 \x01(\t\x12\x1c\n\x14\x63heck_image_asset_id\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\">\n\x13ImportModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.kinemesh.model.v1.Model\"4\n\x0f\x41\x64\x64ModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\";\n\x10\x41\x64\x64ModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.kinemesh.model.v1.Model\"7\n\x12\x44\x65leteModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"x\n\x10TestModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12/\n\x05\x66rame\x18\x02 \x01(\x0b\x32 .kinemesh.common.v1.EncodedFrame\x12\x16\n\tthreshold\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_threshold\"\xbb\x01\n\x11TestModelResponse\x12\x37\n\ndetections\x18\x01 \x03(\x0b\x32#.kinemesh.detect_track.v1.Detection\x12%\n\x05poses\x18\x02 \x03(\x0b\x32\x16.kinemesh.pose.v1.Pose\x12\x11\n\tembedding\x18\x03 \x03(\x02\x12\x14\n\x0cinference_ms\x18\x04 \x01(\x01\x12\r\n\x05width\x18\x05 \x01(\x05\x12\x0e\n\x06height\x18\x06 \x01(\x05*\x83\x01\n\tModelTask\x12\x1a\n\x16MODEL_TASK_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_TASK_DETECTOR\x10\x01\x12\x17\n\x13MODEL_TASK_EMBEDDER\x10\x02\x12\x13\n\x0fMODEL_TASK_POSE\x10\x03\x12\x13\n\x0fMODEL_TASK_FACE\x10\x04*\x8e\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_IMPORTING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x18\n\x14MODEL_STATE_REJECTED\x10\x03\x12\x17\n\x13MODEL_STATE_MISSING\x10\x04*|\n\x0bModelSource\x12\x1c\n\x18MODEL_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_SOURCE_EMBEDDED\x10\x01\x12\x19\n\x15MODEL_SOURCE_MANIFEST\x10\x02\x12\x19\n\x15MODEL_SOURCE_IMPORTED\x10\x03\x32\xa7\x04\n\x0cModelService\x12Y\n\nListModels\x12$.kinemesh.model.v1.ListModelsRequest\x1a%.kinemesh.model.v1.ListModelsResponse\x12S\n\x08GetModel\x12\".kinemesh.model.v1.GetModelRequest\x1a#.kinemesh.model.v1.GetModelResponse\x12\\\n\x0bImportModel\x12%.kinemesh.model.v1.ImportModelRequest\x1a&.kinemesh.model.v1.ImportModelResponse\x12S\n\x08\x41\x64\x64Model\x12\".kinemesh.model.v1.AddModelRequest\x1a#.kinemesh.model.v1.AddModelResponse\x12\\\n\x0b\x44\x65leteModel\x12%.kinemesh.model.v1.DeleteModelRequest\x1a&.kinemesh.model.v1.DeleteModelResponse\x12V\n\tTestModel\x12#.kinemesh.model.v1.TestModelRequest\x1a$.kinemesh.model.v1.TestModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkinemesh/model/v1/model.proto\x12\x11kinemesh.model.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fkinemesh/common/v1/common.proto\x1a\'kinemesh/detect_track/v1/tracking.proto\x1a\x1bkinemesh/pose/v1/pose.proto\"\x81\x04\n\x05Model\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12*\n\x04task\x18\x03 \x01(\x0e\x32\x1c.kinemesh.model.v1.ModelTask\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.kinemesh.model.v1.ModelState\x12.\n\x06source\x18\x05 \x01(\x0e\x32\x1e.kinemesh.model.v1.ModelSource\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x0f\n\x07license\x18\x07 \x01(\t\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12\x13\n\x0binput_width\x18\t \x01(\x05\x12\x14\n\x0cinput_height\x18\n \x01(\x05\x12\x16\n\x0e\x65mbedding_size\x18\x0b \x01(\x05\x12\x0f\n\x07runtime\x18\x0c \x01(\t\x12\x0e\n\x06sha256\x18\r \x01(\t\x12\x12\n\nsize_bytes\x18\x0e \x01(\x03\x12\x12\n\nis_default\x18\x0f \x01(\x08\x12,\n\x07\x66\x61ilure\x18\x10 \x01(\x0b\x32\x1b.kinemesh.common.v1.Failure\x12/\n\x0b\x63reate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa3\x01\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12*\n\x04task\x18\x04 \x01(\x0e\x32\x1c.kinemesh.model.v1.ModelTask\x12-\n\x06states\x18\x05 \x03(\x0e\x32\x1d.kinemesh.model.v1.ModelState\"k\n\x12ListModelsResponse\x12(\n\x06models\x18\x01 \x03(\x0b\x32\x18.kinemesh.model.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\";\n\x10GetModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.kinemesh.model.v1.Model\"\x85\x02\n\x12ImportModelRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12*\n\x04task\x18\x03 \x01(\x0e\x32\x1c.kinemesh.model.v1.ModelTask\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\x0f\n\x07license\x18\x05 \x01(\t\x12\x1c\n\x14\x63heck_image_asset_id\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x32\n\x0b\x63olor_order\x18\x08 \x01(\x0e\x32\x1d.kinemesh.model.v1.ColorOrder\x12\x0c\n\x04mean\x18\t \x03(\x01\x12\r\n\x05scale\x18\n \x03(\x01\">\n\x13ImportModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.kinemesh.model.v1.Model\"4\n\x0f\x41\x64\x64ModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\";\n\x10\x41\x64\x64ModelResponse\x12\'\n\x05model\x18\x01 \x01(\x0b\x32\x18.kinemesh.model.v1.Model\"7\n\x12\x44\x65leteModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"x\n\x10TestModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12/\n\x05\x66rame\x18\x02 \x01(\x0b\x32 .kinemesh.common.v1.EncodedFrame\x12\x16\n\tthreshold\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_threshold\"\xbb\x01\n\x11TestModelResponse\x12\x37\n\ndetections\x18\x01 \x03(\x0b\x32#.kinemesh.detect_track.v1.Detection\x12%\n\x05poses\x18\x02 \x03(\x0b\x32\x16.kinemesh.pose.v1.Pose\x12\x11\n\tembedding\x18\x03 \x03(\x02\x12\x14\n\x0cinference_ms\x18\x04 \x01(\x01\x12\r\n\x05width\x18\x05 \x01(\x05\x12\x0e\n\x06height\x18\x06 \x01(\x05*\x83\x01\n\tModelTask\x12\x1a\n\x16MODEL_TASK_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_TASK_DETECTOR\x10\x01\x12\x17\n\x13MODEL_TASK_EMBEDDER\x10\x02\x12\x13\n\x0fMODEL_TASK_POSE\x10\x03\x12\x13\n\x0fMODEL_TASK_FACE\x10\x04*\x8e\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_IMPORTING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x18\n\x14MODEL_STATE_REJECTED\x10\x03\x12\x17\n\x13MODEL_STATE_MISSING\x10\x04*|\n\x0bModelSource\x12\x1c\n\x18MODEL_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_SOURCE_EMBEDDED\x10\x01\x12\x19\n\x15MODEL_SOURCE_MANIFEST\x10\x02\x12\x19\n\x15MODEL_SOURCE_IMPORTED\x10\x03*S\n\nColorOrder\x12\x1b\n\x17\x43OLOR_ORDER_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43OLOR_ORDER_RGB\x10\x01\x12\x13\n\x0f\x43OLOR_ORDER_BGR\x10\x02\x32\xa7\x04\n\x0cModelService\x12Y\n\nListModels\x12$.kinemesh.model.v1.ListModelsRequest\x1a%.kinemesh.model.v1.ListModelsResponse\x12S\n\x08GetModel\x12\".kinemesh.model.v1.GetModelRequest\x1a#.kinemesh.model.v1.GetModelResponse\x12\\\n\x0bImportModel\x12%.kinemesh.model.v1.ImportModelRequest\x1a&.kinemesh.model.v1.ImportModelResponse\x12S\n\x08\x41\x64\x64Model\x12\".kinemesh.model.v1.AddModelRequest\x1a#.kinemesh.model.v1.AddModelResponse\x12\\\n\x0b\x44\x65leteModel\x12%.kinemesh.model.v1.DeleteModelRequest\x1a&.kinemesh.model.v1.DeleteModelResponse\x12V\n\tTestModel\x12#.kinemesh.model.v1.TestModelRequest\x1a$.kinemesh.model.v1.TestModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kinemesh.model.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELTASK']._serialized_start=1829
-  _globals['_MODELTASK']._serialized_end=1960
-  _globals['_MODELSTATE']._serialized_start=1963
-  _globals['_MODELSTATE']._serialized_end=2105
-  _globals['_MODELSOURCE']._serialized_start=2107
-  _globals['_MODELSOURCE']._serialized_end=2231
+  _globals['_MODELTASK']._serialized_start=1910
+  _globals['_MODELTASK']._serialized_end=2041
+  _globals['_MODELSTATE']._serialized_start=2044
+  _globals['_MODELSTATE']._serialized_end=2186
+  _globals['_MODELSOURCE']._serialized_start=2188
+  _globals['_MODELSOURCE']._serialized_end=2312
+  _globals['_COLORORDER']._serialized_start=2314
+  _globals['_COLORORDER']._serialized_end=2397
   _globals['_MODEL']._serialized_start=189
   _globals['_MODEL']._serialized_end=702
   _globals['_LISTMODELSREQUEST']._serialized_start=705
@@ -52,21 +54,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELRESPONSE']._serialized_start=1013
   _globals['_GETMODELRESPONSE']._serialized_end=1072
   _globals['_IMPORTMODELREQUEST']._serialized_start=1075
-  _globals['_IMPORTMODELREQUEST']._serialized_end=1255
-  _globals['_IMPORTMODELRESPONSE']._serialized_start=1257
-  _globals['_IMPORTMODELRESPONSE']._serialized_end=1319
-  _globals['_ADDMODELREQUEST']._serialized_start=1321
-  _globals['_ADDMODELREQUEST']._serialized_end=1373
-  _globals['_ADDMODELRESPONSE']._serialized_start=1375
-  _globals['_ADDMODELRESPONSE']._serialized_end=1434
-  _globals['_DELETEMODELREQUEST']._serialized_start=1436
-  _globals['_DELETEMODELREQUEST']._serialized_end=1491
-  _globals['_DELETEMODELRESPONSE']._serialized_start=1493
-  _globals['_DELETEMODELRESPONSE']._serialized_end=1514
-  _globals['_TESTMODELREQUEST']._serialized_start=1516
-  _globals['_TESTMODELREQUEST']._serialized_end=1636
-  _globals['_TESTMODELRESPONSE']._serialized_start=1639
-  _globals['_TESTMODELRESPONSE']._serialized_end=1826
-  _globals['_MODELSERVICE']._serialized_start=2234
-  _globals['_MODELSERVICE']._serialized_end=2785
+  _globals['_IMPORTMODELREQUEST']._serialized_end=1336
+  _globals['_IMPORTMODELRESPONSE']._serialized_start=1338
+  _globals['_IMPORTMODELRESPONSE']._serialized_end=1400
+  _globals['_ADDMODELREQUEST']._serialized_start=1402
+  _globals['_ADDMODELREQUEST']._serialized_end=1454
+  _globals['_ADDMODELRESPONSE']._serialized_start=1456
+  _globals['_ADDMODELRESPONSE']._serialized_end=1515
+  _globals['_DELETEMODELREQUEST']._serialized_start=1517
+  _globals['_DELETEMODELREQUEST']._serialized_end=1572
+  _globals['_DELETEMODELRESPONSE']._serialized_start=1574
+  _globals['_DELETEMODELRESPONSE']._serialized_end=1595
+  _globals['_TESTMODELREQUEST']._serialized_start=1597
+  _globals['_TESTMODELREQUEST']._serialized_end=1717
+  _globals['_TESTMODELRESPONSE']._serialized_start=1720
+  _globals['_TESTMODELRESPONSE']._serialized_end=1907
+  _globals['_MODELSERVICE']._serialized_start=2400
+  _globals['_MODELSERVICE']._serialized_end=2951
 # @@protoc_insertion_point(module_scope)

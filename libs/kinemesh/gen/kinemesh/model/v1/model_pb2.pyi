@@ -115,6 +115,30 @@ MODEL_SOURCE_IMPORTED: ModelSource.ValueType  # 3
 """A user's own."""
 Global___ModelSource: _TypeAlias = ModelSource  # noqa: Y015
 
+class _ColorOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ColorOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ColorOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COLOR_ORDER_UNSPECIFIED: _ColorOrder.ValueType  # 0
+    """Not set: RGB where channels come first or bytes are taken, BGR elsewhere."""
+    COLOR_ORDER_RGB: _ColorOrder.ValueType  # 1
+    """Red first."""
+    COLOR_ORDER_BGR: _ColorOrder.ValueType  # 2
+    """Blue first."""
+
+class ColorOrder(_ColorOrder, metaclass=_ColorOrderEnumTypeWrapper):
+    """In which order a network takes the colours of a pixel."""
+
+COLOR_ORDER_UNSPECIFIED: ColorOrder.ValueType  # 0
+"""Not set: RGB where channels come first or bytes are taken, BGR elsewhere."""
+COLOR_ORDER_RGB: ColorOrder.ValueType  # 1
+"""Red first."""
+COLOR_ORDER_BGR: ColorOrder.ValueType  # 2
+"""Blue first."""
+Global___ColorOrder: _TypeAlias = ColorOrder  # noqa: Y015
+
 @_typing.final
 class Model(_message.Message):
     """One model."""
@@ -344,6 +368,9 @@ class ImportModelRequest(_message.Message):
     LICENSE_FIELD_NUMBER: _builtins.int
     CHECK_IMAGE_ASSET_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COLOR_ORDER_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
     asset_id: _builtins.str
     """Asset with the weights, .onnx or .pt. A .pt file is code: it is converted without network, rights or much memory."""
     model: _builtins.str
@@ -356,9 +383,21 @@ class ImportModelRequest(_message.Message):
     """Asset with a picture on which it must find something; a built-in picture when empty."""
     request_id: _builtins.str
     """Makes a repeated call answer with the first call's model."""
+    color_order: Global___ColorOrder.ValueType
+    """How an embedder was trained to see pixels, which no other task takes: the order of their channels."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of its classes, by class id; needed when the weights do not hold them."""
+
+    @_builtins.property
+    def mean(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """An embedder sees (pixel - mean) / scale, of pixels from 0 to 255: three numbers in the order of its channels. Without
+        either, those of ImageNet where channels come first as floats, and pixels as they are elsewhere.
+        """
+
+    @_builtins.property
+    def scale(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Three numbers, none of them 0; 1 each when only `mean` is given, as `mean` is 0 when only these are."""
 
     def __init__(
         self,
@@ -370,10 +409,13 @@ class ImportModelRequest(_message.Message):
         license: _builtins.str = ...,
         check_image_asset_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        color_order: Global___ColorOrder.ValueType = ...,
+        mean: _abc.Iterable[_builtins.float] | None = ...,
+        scale: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "check_image_asset_id", b"check_image_asset_id", "labels", b"labels", "license", b"license", "model", b"model", "request_id", b"request_id", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "check_image_asset_id", b"check_image_asset_id", "color_order", b"color_order", "labels", b"labels", "license", b"license", "mean", b"mean", "model", b"model", "request_id", b"request_id", "scale", b"scale", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -508,7 +550,7 @@ class TestModelRequest(_message.Message):
     model: _builtins.str
     """Which model."""
     threshold: _builtins.float
-    """Least score, 0 to 1; 0.5 when unset."""
+    """Least score of what a detector finds, 0 to 1; 0.5 when unset."""
     @_builtins.property
     def frame(self) -> _common_pb2.EncodedFrame:
         """The picture."""
@@ -558,7 +600,7 @@ class TestModelResponse(_message.Message):
 
     @_builtins.property
     def embedding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The vector of the whole picture."""
+        """The vector of the whole picture, which counts as one person."""
 
     def __init__(
         self,

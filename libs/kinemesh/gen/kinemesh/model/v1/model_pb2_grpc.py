@@ -107,7 +107,7 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TestModel(self, request, context):
-        """Runs a model on one picture.
+        """Runs a detector or an embedder on one picture.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

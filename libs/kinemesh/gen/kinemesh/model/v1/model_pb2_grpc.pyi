@@ -44,7 +44,7 @@ class ModelServiceStub:
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.DeleteModelRequest, _model_pb2.DeleteModelResponse]
     """Stops serving an imported or added model and deletes it; refused while a job that is not finished uses it."""
     TestModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.TestModelRequest, _model_pb2.TestModelResponse]
-    """Runs a model on one picture."""
+    """Runs a detector or an embedder on one picture."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -62,7 +62,7 @@ class ModelServiceAsyncStub(ModelServiceStub):
     DeleteModel: _aio.UnaryUnaryMultiCallable[_model_pb2.DeleteModelRequest, _model_pb2.DeleteModelResponse]  # type: ignore[assignment]
     """Stops serving an imported or added model and deletes it; refused while a job that is not finished uses it."""
     TestModel: _aio.UnaryUnaryMultiCallable[_model_pb2.TestModelRequest, _model_pb2.TestModelResponse]  # type: ignore[assignment]
-    """Runs a model on one picture."""
+    """Runs a detector or an embedder on one picture."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Lists the models and takes a user's own."""
@@ -113,6 +113,6 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.TestModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.TestModelResponse, _abc.Awaitable[_model_pb2.TestModelResponse]]:
-        """Runs a model on one picture."""
+        """Runs a detector or an embedder on one picture."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -46,9 +46,9 @@ class Segment(_message.Message):
     warm_up_frames: _builtins.int
     """Frames before `start_frame` that a stage with memory reads first; never below frame 0."""
     start_sec: _builtins.float
-    """Presentation time of the first frame in seconds."""
+    """When the first frame is shown, in seconds from the recording's first frame, whatever its presentation time."""
     stop_sec: _builtins.float
-    """Presentation time of the frame after the last, or the end of the last, in seconds."""
+    """When the frame after the last is shown, or the last ends, in seconds from the recording's first frame."""
     def __init__(
         self,
         *,
