@@ -53,6 +53,24 @@ class TritonPythonModel:
 """
 
 
+EMBEDDING = """
+import numpy as np
+import triton_python_backend_utils as backend
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            image = backend.get_input_tensor_by_name(request, "image").as_numpy()
+            halves = image[:, :128].mean((1, 2)), image[:, 128:, :, :1].mean((1, 2))
+            seen = np.concatenate(halves, axis=1).astype(np.float32)
+            vectors = seen / np.linalg.norm(seen, axis=1, keepdims=True)
+            responses.append(backend.InferenceResponse([backend.Tensor("embedding", vectors)]))
+        return responses
+"""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("command", choices=["import", "add", "remove"])
@@ -62,6 +80,8 @@ def main() -> int:
     parser.add_argument("--licence", default="")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--task", default="detector")
+    for option in ("--order", "--mean", "--scale"):
+        parser.add_argument(option, default="")
     parser.add_argument("--accelerator", choices=["cpu"])
     parser.add_argument("--repository", type=Path, required=True)
     parser.add_argument("--json", action="store_true", required=True)
@@ -90,7 +110,9 @@ def main() -> int:
             time.sleep(0.02)
     if reason := wanted.get("refuse"):
         seen = {"suffix": Path(arguments.subject).suffix, "licence": arguments.licence}
-        return refuse(reason, **seen, picture=bool(arguments.picture), environment=" ".join(sorted(os.environ)))
+        colors = " ".join((arguments.order, arguments.mean, arguments.scale))
+        facts = {"picture": bool(arguments.picture), "environment": " ".join(sorted(os.environ)), "colors": colors}
+        return refuse(reason, **seen, **facts)
     labels = arguments.label or wanted["labels"]
     return write(
         arguments.repository,
@@ -125,8 +147,9 @@ def write(
     parameters = "".join(
         f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}\n' for key, value in facts.items()
     )
-    (folder / "1" / "model.py").write_text("raise RuntimeError" if broken else MODEL)
-    (folder / "config.pbtxt").write_text((CONFIG if task == "detector" else EMBEDDER).format(name=name) + parameters)
+    config, code = (CONFIG, MODEL) if task == "detector" else (EMBEDDER, EMBEDDING)
+    (folder / "1" / "model.py").write_text("raise RuntimeError" if broken else code)
+    (folder / "config.pbtxt").write_text(config.format(name=name) + parameters)
     told = {"model": name, "labels": labels, "sha256": facts["sha256"], "size_bytes": 7}
     print(json.dumps({**told, "input_width": 64, "input_height": 64}))
     return 0

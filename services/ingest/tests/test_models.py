@@ -112,6 +112,36 @@ async def test_models_of_other_tasks_are_not_imported(ingest: Any, task: Any, la
     assert refused.value.reason == reason
 
 
+async def test_how_an_embedder_sees_pixels_is_passed_on(ingest: Any) -> None:
+    embedder = model_pb2.MODEL_TASK_EMBEDDER
+    colors: dict[str, Any] = {"mean": (123.675, -1, 0), "scale": (58.395, 1e-3, 255)}
+    order = model_pb2.COLOR_ORDER_BGR
+    model = await bring(ingest, "seen", {"refuse": "DEAD_MODEL"}, task=embedder, color_order=order, **colors)
+    assert model.failure.metadata["colors"] == "BGR 123.675,-1.0,0.0 58.395,0.001,255.0"
+    model = await bring(ingest, "seen", {"refuse": "DEAD_MODEL"}, task=embedder, scale=(1, 2, 3))
+    assert model.failure.metadata["colors"] == "  1.0,2.0,3.0"
+    await delete(ingest, "seen")
+
+
+@pytest.mark.parametrize(
+    ("task", "colors", "field"),
+    [
+        (model_pb2.MODEL_TASK_DETECTOR, {"mean": (1, 2, 3)}, "mean"),
+        (model_pb2.MODEL_TASK_UNSPECIFIED, {"color_order": model_pb2.COLOR_ORDER_RGB}, "color_order"),
+        (model_pb2.MODEL_TASK_EMBEDDER, {"color_order": 7}, "color_order"),
+        (model_pb2.MODEL_TASK_EMBEDDER, {"mean": (1, 2)}, "mean"),
+        (model_pb2.MODEL_TASK_EMBEDDER, {"mean": (1, 2, float("nan"))}, "mean"),
+        (model_pb2.MODEL_TASK_EMBEDDER, {"scale": (1, 2, float("inf"))}, "scale"),
+        (model_pb2.MODEL_TASK_EMBEDDER, {"scale": (1, 0, 2)}, "scale"),
+    ],
+)
+async def test_colors_that_are_refused(ingest: Any, task: Any, colors: dict[str, Any], field: str) -> None:
+    request = model_pb2.ImportModelRequest(asset_id="any", model="seen", task=task, **colors)
+    with pytest.raises(errors.InvalidArgument) as refused:
+        await call(ingest.models.ImportModel, request, owner="ada")
+    assert (refused.value.reason, refused.value.metadata["field"]) == ("INVALID_COLOURS", field)
+
+
 async def test_an_imported_model_serves_its_owner_until_it_is_deleted(ingest: Any, clip: bytes) -> None:
     model = await bring(ingest, "cars", {"labels": ["car", "crew"]}, license="MIT", request_id="cars")
     assert model.state == model_pb2.MODEL_STATE_READY, model.failure
@@ -286,6 +316,31 @@ async def test_a_model_is_tried_on_a_picture(ingest: Any) -> None:
     for name, shown, reason in (("person_detector", nothing, "NOT_A_PICTURE"), ("nobody", frame, "MODEL_NOT_FOUND")):
         with pytest.raises(errors.KinemeshError) as refused:
             await call(ingest.models.TestModel, model_pb2.TestModelRequest(model=name, frame=shown), owner="ada")
+        assert refused.value.reason == reason
+
+
+async def test_an_embedder_is_tried_on_the_whole_picture(ingest: Any) -> None:
+    await bring(ingest, "reid", {"labels": []}, task=model_pb2.MODEL_TASK_EMBEDDER)
+    shown = np.zeros((90, 160, 3), np.uint8)
+    shown[:45] = 40, 80, 0  # the upper half, and it is not turned blue first
+    shown[45:] = 80, 0, 0
+    frame = common_pb2.EncodedFrame(data=encode_picture(shown, ".png", 90))
+    answer = await call(ingest.models.TestModel, model_pb2.TestModelRequest(model="reid", frame=frame), owner="ada")
+    assert list(answer.embedding) == pytest.approx([1 / 3, 2 / 3, 0, 2 / 3], abs=0.01)
+    assert (answer.width, answer.height, len(answer.detections)) == (160, 90, 0)
+    assert answer.inference_ms > 0
+    await delete(ingest, "reid")
+
+
+async def test_the_importer_itself_is_told_of_colors(tmp_path: Path) -> None:
+    file = tiny_yolox(tmp_path / "best.onnx")
+    program = Program(triton_python(), tmp_path, "cpu", 120, inherited())
+    for said, reason in (
+        ({"order": "BGR", "mean": [-1.0, 1e-3, 2.0], "scale": [1.0, -2.0, 3.0]}, "WRONG_HEAD"),
+        ({"order": "", "mean": [], "scale": [1.0, 0.0, 1.0]}, "INVALID_COLOURS"),
+    ):
+        with pytest.raises(errors.InvalidArgument) as refused:
+            await program.import_weights(file, "seen", [], "", None, "embedder", said)
         assert refused.value.reason == reason
 
 

@@ -132,7 +132,9 @@ class Imports:
                 if row.picture_asset_id:
                     picture = Path(folder) / "picture"
                     await self.store.get_file(keys.asset_source(row.picture_asset_id), picture)
-                facts = await program.import_weights(weights, row.model, row.labels, row.licence, picture, row.task)
+                facts = await program.import_weights(
+                    weights, row.model, row.labels, row.licence, picture, row.task, row.colors
+                )
         try:
             if row.model + NETWORK in await self.triton.loaded():
                 await self.triton.load(row.model + NETWORK)

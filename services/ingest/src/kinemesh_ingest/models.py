@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kinemesh import errors
@@ -14,6 +15,7 @@ from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.inference.client import TritonClient
 from kinemesh.inference.detector import DEFAULT_THRESHOLD, TASK, Letterbox, detector, find, letterbox, padded, scaled
 from kinemesh.inference.embedder import TASK as EMBEDDER
+from kinemesh.inference.embedder import crops, embed, embedder
 from kinemesh.media.picture import decode_picture
 from kinemesh.model.v1 import model_pb2, model_pb2_grpc
 from kinemesh.nv12 import Image
@@ -21,17 +23,21 @@ from kinemesh.pipelining import in_thread
 from kinemesh.serving.interceptor import LOCAL_OWNER, caller
 from kinemesh_ingest.catalogue import assets, models, requests
 from kinemesh_ingest.catalogue.paging import page_request
-from kinemesh_ingest.domain.validation import check_labels, check_model_name, check_range, check_text
+from kinemesh_ingest.domain.validation import check_colors, check_labels, check_model_name, check_range, check_text
 from kinemesh_ingest.importing import Imports
 from kinemesh_ingest.registry import Registry
 
 _BROUGHT = (model_pb2.MODEL_SOURCE_IMPORTED, model_pb2.MODEL_SOURCE_MANIFEST)
-_IMPORTED = {
+_TASKS = {
     model_pb2.MODEL_TASK_UNSPECIFIED: TASK,
     model_pb2.MODEL_TASK_DETECTOR: TASK,
     model_pb2.MODEL_TASK_EMBEDDER: EMBEDDER,
 }
-_EITHER = (model_pb2.MODEL_TASK_UNSPECIFIED, model_pb2.MODEL_TASK_DETECTOR)
+_ORDERS = {
+    model_pb2.COLOR_ORDER_UNSPECIFIED: "",
+    model_pb2.COLOR_ORDER_RGB: "RGB",
+    model_pb2.COLOR_ORDER_BGR: "BGR",
+}
 
 
 class ModelRpc(model_pb2_grpc.ModelServiceServicer):
@@ -78,13 +84,14 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
         name = check_model_name(request.model)
         check_labels(request.labels)
         check_text("license", request.license, 200)
-        task = _IMPORTED.get(request.task)
+        task = _TASKS.get(request.task)
         if task is None:
             raise errors.Unimplemented(
                 "NOT_AVAILABLE_YET", "Only detectors and embedders can be imported in this version.", field="task"
             )
         if task == EMBEDDER and request.labels:
             raise errors.InvalidArgument("LABELS_NOT_TAKEN", "An embedder has no classes.", field="labels")
+        colors = _colors(request, task)
         self._imports.require_program()
         served = await self._triton.loaded()
         async with self._engine.begin() as connection:
@@ -105,6 +112,7 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
                     asset_id=request.asset_id,
                     picture_asset_id=request.check_image_asset_id,
                     labels=list(request.labels),
+                    colors=colors,
                     licence=request.license,
                 )
         return model_pb2.ImportModelResponse(model=await self._brought(name, owner))
@@ -149,12 +157,30 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
         check_range("threshold", threshold, 0, 1)
         image = await in_thread(decode_picture, request.frame.data, self._max_pixels)
         model = await self._registry.find(request.model, caller(context))
-        if model.state == model_pb2.MODEL_STATE_READY and model.task not in _EITHER:
+        task = _TASKS.get(model.task, TASK)
+        if model.state == model_pb2.MODEL_STATE_READY and model.task not in _TASKS:
             raise errors.Unimplemented(
-                "NOT_AVAILABLE_YET", "Only detectors can be tried on a picture in this version.", field="model"
+                "NOT_AVAILABLE_YET",
+                "Only detectors and embedders can be tried on a picture in this version.",
+                field="model",
             )
-        await self._registry.require(request.model, caller(context), TASK)
-        looking = await detector(self._triton, request.model)
+        await self._registry.require(request.model, caller(context), task)
+        if task == EMBEDDER:
+            return await self._embedded(request.model, image)
+        return await self._detected(request.model, image, threshold)
+
+    async def _embedded(self, name: str, image: Image) -> model_pb2.TestModelResponse:
+        """The vector of the whole picture, as of one person."""
+        looking = await embedder(self._triton, name)
+        height, width = image.shape[:2]
+        person = await in_thread(crops, image, np.array([[0, 0, width, height]], np.float64))
+        began = time.perf_counter()
+        [vector] = await embed(self._triton, looking, person)
+        took_ms = (time.perf_counter() - began) * 1000
+        return model_pb2.TestModelResponse(embedding=vector.tolist(), inference_ms=took_ms, width=width, height=height)
+
+    async def _detected(self, name: str, image: Image, threshold: float) -> model_pb2.TestModelResponse:
+        looking = await detector(self._triton, name)
         height, width = image.shape[:2]
         box = letterbox(looking, width, height)
         fitted = await in_thread(_fitted, image, box)
@@ -189,6 +215,25 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
 async def _claim(connection: AsyncConnection, served: Iterable[str], name: str, owner: str, **values: Any) -> None:
     if name in served or not await models.claim(connection, name, owner, **values):
         raise errors.AlreadyExists("MODEL_EXISTS", "A model of this name exists.", model=name)
+
+
+def _colors(request: model_pb2.ImportModelRequest, task: str) -> dict[str, Any]:
+    """How an embedder sees pixels, as far as the request says it; nothing for others."""
+    given = next((f for f in ("color_order", "mean", "scale") if getattr(request, f)), "")
+    if task == EMBEDDER:
+        check_colors(request.mean, request.scale)
+        if request.color_order not in _ORDERS:
+            raise errors.InvalidArgument("INVALID_COLOURS", "color_order is RGB or BGR.", field="color_order")
+        return {
+            "order": _ORDERS[request.color_order],
+            "mean": list(request.mean),
+            "scale": list(request.scale),
+        }
+    if given:
+        raise errors.InvalidArgument(
+            "INVALID_COLOURS", "How a detector sees pixels is told by its head: say it of embedders only.", field=given
+        )
+    return {}
 
 
 def _fitted(image: Image, box: Letterbox) -> Image:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -65,10 +66,18 @@ class Program:
     environment: Mapping[str, str] = field(repr=False)
 
     async def import_weights(
-        self, file: Path, name: str, labels: list[str], licence: str, picture: Path | None, task: str = "detector"
+        self,
+        file: Path,
+        name: str,
+        labels: list[str],
+        licence: str,
+        picture: Path | None,
+        task: str = "detector",
+        colors: Mapping[str, Any] = MappingProxyType({}),
     ) -> Facts:
         """Examine weights and make a model of them; answers with what it is like.
 
+        :param colors: ``order``, ``mean`` and ``scale`` of an embedder, as far as the user says them.
         :raises KinemeshError: with the program's own reason.
         :raises DeadlineExceeded: IMPORT_TIMEOUT.
         """
@@ -76,6 +85,8 @@ class Program:
         options += [f"--licence={licence}"] if licence else []
         options += [f"--task={task}"] if task != "detector" else []
         options += [f"--picture={picture}"] if picture else []
+        options += [f"--order={colors['order']}"] if colors.get("order") else []
+        options += [f"--{what}={','.join(map(str, colors[what]))}" for what in ("mean", "scale") if colors.get(what)]
         return _facts(await self._run(self.timeout_s, "import", str(file), f"--name={name}", self._for, *options))
 
     async def add(self, name: str) -> Facts:

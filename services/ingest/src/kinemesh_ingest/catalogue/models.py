@@ -22,7 +22,15 @@ MISSING: Final = "MISSING"  # READY, but the model server does not serve it
 IMPORTED: Final = "IMPORTED"
 MANIFEST: Final = "MANIFEST"
 
-_NOTHING: Final = {"asset_id": "", "picture_asset_id": "", "labels": [], "licence": "", "sha256": "", "size_bytes": 0}
+_NOTHING: Final = {
+    "asset_id": "",
+    "picture_asset_id": "",
+    "labels": [],
+    "colors": {},
+    "licence": "",
+    "sha256": "",
+    "size_bytes": 0,
+}
 # A deletion that has not ended by then is nobody's any more.
 _ABANDONED: Final = timedelta(minutes=3)
 

@@ -152,6 +152,13 @@ models = Table(
     Column("asset_id", Text, nullable=False, index=True, comment="of the weights, empty if they come by the manifest"),
     Column("picture_asset_id", Text, nullable=False, comment="of the picture to check it on, or empty"),
     Column("labels", JSONB, nullable=False),
+    Column(
+        "colors",
+        JSONB,
+        nullable=False,
+        server_default="{}",
+        comment="order, mean and scale that an embedder was trained with, as far as said",
+    ),
     Column("licence", Text, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),

@@ -81,6 +81,15 @@ def check_model_name(value: str) -> str:
     return value
 
 
+def check_colors(mean: Sequence[float], scale: Sequence[float]) -> None:
+    """What an embedder takes from pixels, and divides them by: nothing, or a number for each channel."""
+    for field, numbers in (("mean", mean), ("scale", scale)):
+        if len(numbers) not in (0, 3) or not all(map(math.isfinite, numbers)):
+            raise InvalidArgument("INVALID_COLOURS", f"{field} takes three finite numbers.", field=field)
+    if 0 in scale:
+        raise InvalidArgument("INVALID_COLOURS", "scale must not be zero.", field="scale")
+
+
 def check_labels(labels: Sequence[str]) -> None:
     """Names of a model's classes."""
     if len(labels) > _MAX_LABELS:

@@ -11,6 +11,16 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    op.add_column(
+        "models",
+        sa.Column(
+            "colors",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default="{}",
+            nullable=False,
+            comment="order, mean and scale that an embedder was trained with, as far as said",
+        ),
+    )
     op.add_column("job_inputs", sa.Column("start_sec", sa.Double(), nullable=True))
     op.add_column("segments", sa.Column("start_sec", sa.Double(), server_default="0", nullable=False))
     op.add_column("segments", sa.Column("stop_sec", sa.Double(), server_default="0", nullable=False))
@@ -101,3 +111,4 @@ def downgrade() -> None:
     op.drop_column("segments", "stop_sec")
     op.drop_column("segments", "start_sec")
     op.drop_column("job_inputs", "start_sec")
+    op.drop_column("models", "colors")
