@@ -214,6 +214,10 @@ GOLDEN: list[tuple[Message, str]] = [
         ),
         "0a0161120770697473746f70180122036361723a0172",
     ),
+    (
+        model_pb2.ImportModelRequest(color_order=model_pb2.COLOR_ORDER_BGR, mean=[1.5], scale=[-2]),
+        "40024a08000000000000f83f520800000000000000c0",
+    ),
     (model_pb2.AddModelRequest(model="yolo11n", request_id="r"), "0a07796f6c6f31316e120172"),
     (
         tracking_pb2.TrackingUpdate(

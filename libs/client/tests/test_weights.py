@@ -56,10 +56,12 @@ class Script:
 
     :ivar states: of the imported model, one per question; the last one stays.
     :ivar job_state: in which jobs end at once; empty to refuse them.
+    :ivar found: on a picture.
     """
 
     states: list[str] = field(default_factory=lambda: ["IMPORTING", "IMPORTING", "READY"])
     job_state: str = "SUCCEEDED"
+    found: dict[str, Any] = field(default_factory=lambda: FOUND)
     url: str = ""
     calls: list[str] = field(default_factory=list)
     bodies: dict[str, Any] = field(default_factory=dict)
@@ -99,7 +101,7 @@ class Script:
             case ["GET", "api", "v1", "models"]:
                 return 200, {"models": [model_json("own", "READY")], "total": 1, "next_page_token": None}
             case ["POST", "api", "v1", "models", _, "test"]:
-                return 200, FOUND
+                return 200, self.found
             case ["GET", "api", "v1", "models", name]:
                 state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
                 return 200, model_json(name, state, FAILURE if state == "REJECTED" else None)
@@ -191,6 +193,26 @@ def test_an_embedder_is_imported_as_one_and_has_no_classes(bare_cli: Cli, script
     refused = bare_cli(*command, "--label=car")
     assert refused.returncode == 2
     assert "no classes" in refused.stderr
+
+
+def test_how_an_embedder_sees_pixels_is_said(bare_cli: Cli, script: Script, weights: Path) -> None:
+    command = ("models", "import", str(weights), "--name=own", f"--url={script.url}")
+    colors = ("--color-order=bgr", "--mean=-1.5,0,2", "--scale=255")
+    done = bare_cli(*command, "--task=embedder", *colors)
+    assert done.returncode == 0, done.stderr
+    asked = json.loads(script.bodies["POST /api/v1/models/import"])
+    assert (asked["color_order"], asked["mean"], asked["scale"]) == ("BGR", [-1.5, 0, 2], [255, 255, 255])
+    for said in (
+        ("--mean=0",),
+        ("--color-order=rgb",),
+        ("--task=embedder", "--mean=1,2"),
+        ("--task=embedder", "--mean=1,nan,2"),
+        ("--task=embedder", "--scale=1,0,1"),
+        ("--task=embedder", "--scale=wide"),
+        ("--task=embedder", "--color-order=grb"),
+    ):
+        refused = bare_cli(*command, *said)
+        assert (refused.returncode, said[-1].partition("=")[0] in refused.stderr) == (2, True), refused.stderr
 
 
 def test_refused_weights_exit_with_2_the_reason_and_what_else_is_known(
@@ -295,6 +317,18 @@ def test_a_picture_is_tried_and_what_was_found_is_drawn(bare_cli: Cli, script: S
     nameless = bare_cli("models", "test", str(picture), f"--url={script.url}", "--json")
     assert one_object(nameless.stdout)["error"]["reason"] == "MODEL_REQUIRED"
     assert nameless.returncode == 2
+
+
+def test_an_embedders_vector_is_printed(bare_cli: Cli, script: Script, tmp_path: Path) -> None:
+    script.found = {**FOUND, "detections": [], "embedding": [0.125, -0.5, *[0.25] * 638]}
+    picture = tmp_path / "picture.png"
+    cv2.imwrite(str(picture), np.zeros((80, 64, 3), np.uint8))
+    command = ("models", "test", str(picture), "--model=person_colors", f"--url={script.url}")
+    done = bare_cli(*command)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"640 +0\.1250 -0\.5000 0\.2500", done.stdout)
+    assert "a vector of 640 numbers in 7 ms" in done.stderr
+    assert one_object(bare_cli(*command, "--json").stdout)["embedding"] == script.found["embedding"]
 
 
 def test_run_pitstop_sends_what_was_asked_for(bare_cli: Cli, script: Script, video: Path, tmp_path: Path) -> None:

@@ -31,12 +31,14 @@ class Catalogue:
     """All of it.
 
     :ivar calls: metadata of every call, in order.
+    :ivar imports: what was asked for of models, by name.
     """
 
     store: ObjectStore
     assets: dict[str, asset_pb2.Asset] = field(default_factory=dict)
     jobs: dict[str, job_pb2.Job] = field(default_factory=dict)
     models: dict[str, model_pb2.Model] = field(default_factory=lambda: {model.model: model for model in _served()})
+    imports: dict[str, model_pb2.ImportModelRequest] = field(default_factory=dict)
     sessions: dict[str, session_pb2.Session] = field(default_factory=dict)
     environments: dict[str, environment_pb2.Environment] = field(default_factory=dict)
     identities: dict[str, environment_pb2.Identity] = field(default_factory=dict)

@@ -215,6 +215,7 @@ class Models(model_pb2_grpc.ModelServiceServicer):
             labels=request.labels,
             license=request.license,
         )
+        self.c.imports[request.model] = request
         return model_pb2.ImportModelResponse(model=model)
 
     async def AddModel(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -235,15 +236,16 @@ class Models(model_pb2_grpc.ModelServiceServicer):
             raise errors.UnsupportedMedia("NOT_A_PICTURE", "The data is not a picture.")
         if model.state != model_pb2.MODEL_STATE_READY:
             raise errors.FailedPrecondition("MODEL_NOT_READY", "The model is not served.", field="model")
+        told: Any = {"inference_ms": 1.5, "width": len(request.frame.data), "height": 7}
+        if model.task == model_pb2.MODEL_TASK_EMBEDDER:
+            return model_pb2.TestModelResponse(embedding=[0.5, -0.25], **told)
         found = tracking_pb2.Detection(
             box=common_pb2.Box(x1=1, y1=2, x2=3, y2=4),
             score=request.threshold if request.HasField("threshold") else 0.5,
             class_id=0,
             label=model.labels[0],
         )
-        return model_pb2.TestModelResponse(
-            detections=[found], inference_ms=1.5, width=len(request.frame.data), height=7
-        )
+        return model_pb2.TestModelResponse(detections=[found], **told)
 
 
 class Sessions(session_pb2_grpc.SessionServiceServicer):

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from kinemesh.model.v1 import model_pb2
+
 MODELS = "/api/v1/models"
 JPEG = b"\xff\xd8" + bytes(1000)
 
@@ -43,6 +45,26 @@ async def test_a_model_is_imported_listed_and_deleted(gateway: Any) -> None:
     assert (await gateway.http.get(f"{MODELS}/pit")).status_code == 404
 
 
+async def test_an_embedder_is_imported_with_its_colors_and_tried(gateway: Any) -> None:
+    colors = {"color_order": "BGR", "mean": [123.675, -1, 0], "scale": [58.395, 57.12, 255]}
+    body = {"asset_id": await weights(gateway), "model": "reid", "task": "EMBEDDER"}
+    begun = await gateway.http.post(f"{MODELS}/import", json={**body, **colors})
+    assert (begun.status_code, begun.json()["task"]) == (202, "EMBEDDER"), begun.text
+    asked = gateway.catalogue.imports["reid"]
+    assert asked.color_order == model_pb2.COLOR_ORDER_BGR
+    assert (list(asked.mean), list(asked.scale)) == (colors["mean"], colors["scale"])
+
+    gateway.catalogue.models["reid"].state = model_pb2.MODEL_STATE_READY
+    tried = await gateway.http.post(f"{MODELS}/reid/test", files={"image": ("a.jpg", JPEG)})
+    assert (tried.status_code, tried.json()["embedding"], tried.json()["detections"]) == (200, [0.5, -0.25], [])
+    assert (await gateway.http.delete(f"{MODELS}/reid")).status_code == 204
+
+    assert (await gateway.http.post(f"{MODELS}/import", json=body)).status_code == 202
+    asked = gateway.catalogue.imports["reid"]
+    assert (asked.color_order, list(asked.mean), list(asked.scale)) == (0, [], [])
+    assert (await gateway.http.delete(f"{MODELS}/reid")).status_code == 204
+
+
 async def test_a_model_of_the_manifest_is_added(gateway: Any) -> None:
     begun = await gateway.http.post(f"{MODELS}/add", json={"model": "yolox_nano"})
     assert (begun.status_code, begun.json()["source"]) == (202, "MANIFEST")
@@ -59,6 +81,9 @@ async def test_imports_that_are_refused(gateway: Any) -> None:
         ({"asset_id": "a"}, 422, "model"),
         ({"asset_id": "a", "model": "b", "task": "ORACLE"}, 422, "task"),
         ({"asset_id": "a", "model": "b", "labels": [""]}, 422, "labels[0]"),
+        ({"asset_id": "a", "model": "b", "color_order": "GRB"}, 422, "color_order"),
+        ({"asset_id": "a", "model": "b", "mean": [1, 2, 3, 4]}, 422, "mean"),
+        ({"asset_id": "a", "model": "b", "scale": [1, "wide", 3]}, 422, "scale[1]"),
         ({"asset_id": video, "model": "b"}, 400, "asset_id"),
     ):
         answer = await gateway.http.post(f"{MODELS}/import", json=body)

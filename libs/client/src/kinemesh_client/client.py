@@ -173,6 +173,9 @@ class KinemeshClient:
         labels: Sequence[str] = (),
         licence: str = "",
         check_image: str = "",
+        color_order: str = "",
+        mean: Sequence[float] = (),
+        scale: Sequence[float] = (),
     ) -> Model:
         """Start to convert, check and serve a model; :meth:`wait_for_model` tells how that ends.
 
@@ -180,12 +183,17 @@ class KinemeshClient:
         :param task: DETECTOR, also when empty, or EMBEDDER.
         :param labels: names of its classes, by class id; needed when the weights do not hold them.
         :param check_image: asset with a picture on which it must find something; a built-in one when empty.
+        :param color_order: RGB or BGR, of the channels of an embedder; what such networks usually take when empty.
+        :param mean: an embedder sees (pixel - mean) / scale: three numbers in the order of its channels, or none.
+        :param scale: as ``mean``, none of them 0.
         """
-        body = {"asset_id": asset_id, "model": name, "labels": list(labels), "license": licence}
+        body: dict[str, Any] = {"asset_id": asset_id, "model": name, "labels": list(labels), "license": licence}
         if task:
             body["task"] = task
         if check_image:
             body["check_image_asset_id"] = check_image
+        colors = {"color_order": color_order, "mean": list(mean), "scale": list(scale)}
+        body |= {key: value for key, value in colors.items() if value}
         return Model.of(await self._call("POST", "/api/v1/models/import", json=body))
 
     async def add_model(self, name: str) -> Model:

@@ -14,7 +14,7 @@ from kinemesh.errors import FailedPrecondition
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
 from kinemesh_client.cli.output import err, print_json, print_table
-from kinemesh_client.cli.parameters import Labels, LabelsFile, Threshold, existing, labels_of
+from kinemesh_client.cli.parameters import Labels, LabelsFile, Threshold, existing, labels_of, per_channel
 from kinemesh_client.cli.progress import bars
 from kinemesh_client.cli.running import run
 from kinemesh_client.cli.weights import Weights, accepted, bring
@@ -31,11 +31,19 @@ class Task(StrEnum):
     EMBEDDER = "embedder"
 
 
+class ColorOrder(StrEnum):
+    """Of a network's channels."""
+
+    RGB = "RGB"
+    BGR = "BGR"
+
+
 app = typer.Typer(help="What the mesh detects and estimates with.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 
 _SHOWN_LABELS = 4
+_SHOWN_NUMBERS = 6
 
 
 @app.command("list")
@@ -100,6 +108,14 @@ def import_(
     picture: Annotated[
         Path | None, typer.Option(help="A picture on which it must find something, instead of a built-in one.")
     ] = None,
+    color_order: Annotated[
+        ColorOrder | None, typer.Option(case_sensitive=False, help="Of an embedder's channels; the usual if not given.")
+    ] = None,
+    mean: Annotated[
+        str,
+        typer.Option(metavar="A,B,C", help="An embedder sees (pixel - mean) / scale: one number, or one a channel."),
+    ] = "",
+    scale: Annotated[str, typer.Option(metavar="A,B,C", help="See --mean.")] = "",
     as_json: AsJson = False,
     url: Url = "",
     data_dir: DataDir = local.DATA_DIR,
@@ -109,8 +125,22 @@ def import_(
         existing(picture, "--picture")
     if task is Task.EMBEDDER and (label or labels):
         raise typer.BadParameter("An embedder has no classes.", param_hint="--label")
-    named = "" if task is Task.DETECTOR else task.name
-    weights = Weights(existing(file, "FILE"), labels_of(label, labels), licence, picture, named)
+    said = {"--color-order": color_order, "--mean": mean, "--scale": scale}
+    if task is Task.DETECTOR and any(said.values()):
+        hint = next(option for option, value in said.items() if value)
+        raise typer.BadParameter("How pixels are seen is said of embedders only.", param_hint=hint)
+    weights = Weights(
+        existing(file, "FILE"),
+        labels_of(label, labels),
+        licence,
+        picture,
+        task="" if task is Task.DETECTOR else task.name,
+        color_order=color_order or "",
+        mean=per_channel(mean, "--mean"),
+        scale=per_channel(scale, "--scale"),
+    )
+    if 0 in weights.scale:
+        raise typer.BadParameter("No scale is zero.", param_hint="--scale")
 
     async def act() -> Model:
         async with reached(url, data_dir) as client:
@@ -144,7 +174,7 @@ def try_on(
     url: Url = "",
     data_dir: DataDir = local.DATA_DIR,
 ) -> None:
-    """Run a model on one picture and print what it finds."""
+    """Run a model on one picture and print what it finds, or the vector that it makes of the whole as of one person."""
     existing(picture, "PICTURE")
     if out is not None:
         _check_target(picture, out)
@@ -167,6 +197,10 @@ def try_on(
             for found in result.detections
         )
         print_table(("label", "score", "x1", "y1", "x2", "y2"), rows)
+    if result.embedding:
+        first = " ".join(f"{number:.4f}" for number in result.embedding[:_SHOWN_NUMBERS])
+        more = " …" if len(result.embedding) > _SHOWN_NUMBERS else ""
+        print_table(("numbers", "the first of them"), [(str(len(result.embedding)), first + more)])
     err.print(f"{escape(name)}: {_found(result, threshold)} in {result.inference_ms:.0f} ms.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,6 +99,20 @@ def _zone(text: str) -> dict[str, Any]:
             param_hint="--zone",
         )
     return {"name": name.strip(), "polygon": polygon}
+
+
+def per_channel(text: str, hint: str) -> tuple[float, ...]:
+    """Three numbers from A,B,C, or from one for all; none from nothing.
+
+    :raises typer.BadParameter: it is something else.
+    """
+    try:
+        numbers = tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        numbers = (math.nan,)
+    if len(numbers) not in (0, 1, 3) or not all(map(math.isfinite, numbers)):
+        raise typer.BadParameter("One number or three are needed, such as 123.675,116.28,103.53.", param_hint=hint)
+    return numbers * 3 if len(numbers) == 1 else numbers
 
 
 def labels_of(labels: Sequence[str] | None, file: Path | None) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class Weights:
     :ivar labels: names of its classes, by class id, if the file does not hold them.
     :ivar task: EMBEDDER, or DETECTOR if empty.
     :ivar picture: on which the model must find something; the mesh's own if None.
+    :ivar color_order: of an embedder's channels, RGB or BGR; what is usual if empty, as ``mean`` and ``scale``.
     """
 
     path: Path
@@ -37,6 +38,9 @@ class Weights:
     licence: str = ""
     picture: Path | None = None
     task: str = ""
+    color_order: str = ""
+    mean: Sequence[float] = ()
+    scale: Sequence[float] = ()
 
 
 async def bring(client: KinemeshClient, weights: Weights, name: str, *, lasting: bool = True) -> Model:
@@ -67,6 +71,9 @@ async def bring(client: KinemeshClient, weights: Weights, name: str, *, lasting:
                 labels=weights.labels,
                 licence=weights.licence,
                 check_image=check_image,
+                color_order=weights.color_order,
+                mean=weights.mean,
+                scale=weights.scale,
             )
             try:
                 model = await client.wait_for_model(name)

@@ -24,6 +24,7 @@ router = APIRouter(prefix=PATH, tags=["models"])
 _PICTURE = Expected(field="image", check=None, limit_mb=16)
 
 TaskName = Literal["DETECTOR", "EMBEDDER", "POSE", "FACE"]
+PerChannel = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(max_length=3)]
 ModelName = Annotated[str, Field(min_length=1, max_length=64, examples=["pitstop"])]
 
 
@@ -75,6 +76,13 @@ class ModelImport(Body):
     labels: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
         default=[], max_length=10_000, description="of its classes, by class id; needed when the weights hold none"
     )
+    color_order: Literal["RGB", "BGR"] | None = Field(
+        default=None, description="of the channels of an embedder; other tasks take none of these three"
+    )
+    mean: PerChannel = Field(
+        default=[], description="an embedder sees (pixel - mean) / scale, in the order of its channels"
+    )
+    scale: PerChannel = Field(default=[], description="without 0")
     license: str = Field(default="", max_length=200)
     check_image_asset_id: str = Field(
         default="", max_length=128, description="picture on which it must find something; a built-in one when empty"
@@ -104,7 +112,7 @@ class ModelTest(BaseModel):
 
     detections: list[Found] = Field(description="best first")
     poses: list[dict[str, Any]]
-    embedding: list[float]
+    embedding: list[float] = Field(description="of the whole picture, which counts as one person")
     inference_ms: float
     width: int
     height: int
@@ -143,13 +151,18 @@ async def list_models(
 async def import_model(body: ModelImport, call: CallerDep, key: IdempotencyKey, response: Response) -> Any:
     """Start to convert, check and serve uploaded weights; the model's `state` tells how it goes."""
     request = model_pb2.ImportModelRequest(
-        **body.model_dump(exclude={"task"}),
+        **body.model_dump(exclude={"task", "color_order"}),
         task=enum_number(model_pb2.ModelTask.DESCRIPTOR, body.task, "task"),  # type: ignore[arg-type]
+        color_order=_color_order(body.color_order),  # type: ignore[arg-type]
         request_id=key,
     )
     started = await call(call.mesh.upstreams.models.ImportModel, request)
     response.headers["Location"] = f"{PATH}/{started.model.model}"
     return to_json(started.model)
+
+
+def _color_order(name: str | None) -> int:
+    return enum_number(model_pb2.ColorOrder.DESCRIPTOR, name, "color_order") if name else 0
 
 
 @router.post("/add", status_code=202, response_model=Model, responses=documented(400, 404, 409))
