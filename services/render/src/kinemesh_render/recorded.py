@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinemesh.media import FrameIndex
-from kinemesh.recordings import camera_of, position_of
+from kinemesh.recordings import camera_of, position_of, usual_rate
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_render.film import FINE, Film, film_of_camera
@@ -47,8 +47,7 @@ class Recording:
     @property
     def rate(self) -> float:
         """Frames per second, by the usual interval; 1 for a single frame."""
-        times = self.index.times
-        return 1.0 if len(times) < 2 else 1 / float(np.median(np.diff(times)))
+        return usual_rate(self.index.times)
 
 
 @dataclass(frozen=True, slots=True)

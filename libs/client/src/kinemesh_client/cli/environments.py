@@ -208,7 +208,7 @@ def forget(
     if as_json:
         print_json({"environment_id": environment_id, "global_id": person, "changed_jobs": changed})
     else:
-        err.print(f"{escape(person)} was forgotten; results of {changed} jobs change.")
+        err.print(f"{escape(person)} was forgotten; finished jobs whose results change: {changed}.")
 
 
 def _bring(file: Path, name: str, only_new: bool, url: str, data_dir: Path, as_json: bool) -> None:

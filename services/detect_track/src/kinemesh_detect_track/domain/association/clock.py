@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kinemesh.recordings import usual_rate
 from kinemesh_detect_track.domain.boxes import Floats, Ints
 
 
@@ -106,7 +107,7 @@ def schedule_of(recordings: Sequence[tuple[str, Recorded]]) -> Schedule:
 
 def clock_of(recordings: Sequence[Recorded]) -> Clock:
     """The clock of a job over recordings, of which there is at least one."""
-    rate = max(_rate(recorded.times) for recorded in recordings)
+    rate = max(usual_rate(recorded.times) for recorded in recordings)
     start = min(float(recorded.moments[0]) for recorded in recordings)
     begins: dict[int, float] = {}
     for recorded in recordings:
@@ -114,8 +115,3 @@ def clock_of(recordings: Sequence[Recorded]) -> Clock:
     moments = np.array([begins[position] for position in sorted(begins)])
     runs = np.unique(np.floor((moments - start) * rate + 0.5).astype(np.int64))
     return Clock(start, rate, runs)
-
-
-def _rate(times: Floats) -> float:
-    """Frames per second, by the usual interval; 1 for a single frame."""
-    return 1.0 if len(times) < 2 else 1 / float(np.median(np.diff(times)))
