@@ -20,6 +20,7 @@ SERVED = {
     "gateway": set(),
     "ingest": {
         "kinemesh.asset.v1.AssetService",
+        "kinemesh.environment.v1.EnvironmentService",
         "kinemesh.job.v1.JobService",
         "kinemesh.model.v1.ModelService",
         "kinemesh.session.v1.SessionService",
@@ -61,7 +62,8 @@ async def test_calls_by_reflection(mesh: Mesh) -> None:
     url = f"http://127.0.0.1:{mesh.ports.grpc['ingest']}"
     code, answer = await buf_curl("--data", "{}", f"{url}/kinemesh.job.v1.JobService/ListPipelines")
     assert code == 0, answer
-    assert [pipeline["pipeline"] for pipeline in json.loads(answer)["pipelines"]] == ["pose", "pitstop", "instructor"]
+    named = [pipeline["pipeline"] for pipeline in json.loads(answer)["pipelines"]]
+    assert named == ["pose", "pitstop", "instructor", "multi_camera"]
     code, answer = await buf_curl("--data", "{}", f"{url}/kinemesh.model.v1.ModelService/ListModels")
     assert {model["model"] for model in json.loads(answer)["models"]} >= {"pose_detector", "pose_landmarks"}
     code, answer = await buf_curl("--data", '{"job_id": "nope"}', f"{url}/kinemesh.job.v1.JobService/GetJob")
@@ -69,17 +71,24 @@ async def test_calls_by_reflection(mesh: Mesh) -> None:
     assert reason(answer) == "JOB_NOT_FOUND"
 
 
-@pytest.mark.parametrize(
-    ("service", "method"),
-    [
-        ("matcher", "kinemesh.matcher.v1.MatcherService/Match"),
-        ("detect_track", "kinemesh.detect_track.v1.DetectTrackService/QueryTracks"),
-        ("detect_track", "kinemesh.detect_track.v1.DetectTrackService/WatchTracking"),
-    ],
-)
-async def test_what_is_not_there_yet_says_so(service: str, method: str, mesh: Mesh) -> None:
-    url = f"http://127.0.0.1:{mesh.ports.grpc[service]}"
-    code, answer = await buf_curl("--data", "{}", f"{url}/{method}")
+async def test_what_is_not_there_yet_says_so(mesh: Mesh) -> None:
+    url = f"http://127.0.0.1:{mesh.ports.grpc['matcher']}"
+    code, answer = await buf_curl("--data", "{}", f"{url}/kinemesh.matcher.v1.MatcherService/Match")
     assert code != 0
     assert "unimplemented" in answer
     assert reason(answer) == "NOT_AVAILABLE_YET"
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "why"),
+    [
+        ("QueryTracks", '{"environment_id": "nowhere"}', "ENVIRONMENT_NOT_FOUND"),
+        ("QueryTracks", "{}", "SITE_OR_JOBS_NEEDED"),
+        ("WatchTracking", '{"job_id": "nope"}', "JOB_NOT_FOUND"),
+    ],
+)
+async def test_sites_are_asked_by_reflection(method: str, request_: str, why: str, mesh: Mesh) -> None:
+    url = f"http://127.0.0.1:{mesh.ports.grpc['detect_track']}"
+    code, answer = await buf_curl("--data", request_, f"{url}/kinemesh.detect_track.v1.DetectTrackService/{method}")
+    assert code != 0
+    assert reason(answer) == why
