@@ -6,7 +6,7 @@
 
 Four cameras of ten minutes go through a mesh with the mock set, again and again: alone, and with 200 WebSocket clients
 of which one never reads. Clients come when the job has begun. Writes ``OUT/site.json``: seconds of each job, ``slowed``
-(how much longer a watched job took, by medians), whether every client that reads got every step in order, and the
+(how much longer a watched job took, by medians), the clients that read and did not get every step in order, and the
 memory of every server over the last job, by its quarters. Ends with status 1 if a client was served badly.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -35,6 +36,7 @@ from kinemesh_client.local import temporary_mesh
 
 _LIMIT_S: Final = 3600.0
 _SAMPLE_S: Final = 1.0
+_LEAST_PRIORITY: Final = 19
 
 
 def main() -> None:
@@ -50,7 +52,7 @@ def main() -> None:
     result = asyncio.run(measure(arguments))
     (arguments.out / "site.json").write_text(json.dumps(result, indent=1) + "\n")
     show(result)
-    if not result["all_served"]:
+    if result["badly_served"]:
         raise SystemExit("Not every client got every step in order.")
 
 
@@ -64,9 +66,11 @@ async def measure(wanted: argparse.Namespace) -> dict[str, Any]:
         )
         async with temporary_mesh("mock") as mesh, httpx.AsyncClient(timeout=60) as http:
             await mesh.start()
+            os.nice(_LEAST_PRIORITY)  # clients live elsewhere: what they need themselves must not slow the job
             rest = Rest(http, mesh.http_url)
             environment = await rest.describe_site([await rest.upload(clip.read_bytes())] * wanted.cameras)
-            alone, watched, served, memory = [], [], True, Memory()
+            alone, watched, memory = [], [], Memory()
+            badly: list[dict[str, Any]] = []
             await run(rest, environment, 0)  # the first job also starts what starts lazily
             for _ in range(wanted.rounds):
                 alone.append((await run(rest, environment, 0))[0])
@@ -76,7 +80,11 @@ async def measure(wanted: argparse.Namespace) -> dict[str, Any]:
                     seconds, clients = await run(rest, environment, wanted.watchers)
                     sampling.cancel()
                 watched.append(seconds)
-                served &= all(one.in_order and one.steps == frames for one in clients if not one.stalled)
+                badly += [
+                    {"steps": one.steps, "in_order": one.in_order, "code": one.code}
+                    for one in clients
+                    if not (one.stalled or (one.in_order and one.steps == frames))
+                ]
     return {
         "cameras": wanted.cameras,
         "frames": wanted.cameras * frames,
@@ -85,7 +93,7 @@ async def measure(wanted: argparse.Namespace) -> dict[str, Any]:
         "seconds_alone": alone,
         "seconds_watched": watched,
         "slowed": round(statistics.median(watched) / statistics.median(alone) - 1, 4),
-        "all_served": served,
+        "badly_served": badly,
         "memory_mb": memory.quarters(),
     }
 
@@ -155,7 +163,7 @@ def show(result: dict[str, Any]) -> None:
         table.add_row(name, *(f"{value:.0f}" for value in values))
     console.print(table)
     console.print(f"alone {result['seconds_alone']} s, with {result['watchers']} clients {result['seconds_watched']} s")
-    console.print(f"slowed by {result['slowed']:.1%}; every client served in order: {result['all_served']}")
+    console.print(f"slowed by {result['slowed']:.1%}; clients served badly: {len(result['badly_served'])}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 _STEP: Final = b'{"type":"tracking_update"'
 _INDEX: Final = b'"global_frame_index":'
 _CLOSE: Final = 8
+_PING: Final = 9
+_PONG: Final = 10
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +63,11 @@ class Watcher(asyncio.Protocol):
                 begin += width
             if len(data) < begin + length:
                 break
-            if data[at] & 0x0F == _CLOSE:
+            kind = data[at] & 0x0F
+            if kind == _PING and self._transport is not None:
+                # What a client sends is masked; a mask of zeros changes nothing.
+                self._transport.write(bytes((0x80 | _PONG, 0x80 | length, 0, 0, 0, 0)) + data[begin : begin + length])
+            elif kind == _CLOSE:
                 self.code = int.from_bytes(data[begin : begin + 2], "big")
             elif data.startswith(_STEP, begin):
                 number = data.index(_INDEX, begin) + len(_INDEX)
