@@ -49,6 +49,8 @@ from kinemesh.errors import FailedPrecondition
 _LOCK_S = 15.0
 _LOCK_POLL_S = 0.1
 _HEALTH = "/api/v1/health"
+_GATEWAY_NICENESS = 10
+"""Hundreds of watchers must not take the processor from the job that they watch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ class Mesh:
             address=address,
             after=after,
             restarts=self.config.restarts,
+            niceness=_GATEWAY_NICENESS if name == GATEWAY else 0,
         )
 
     def environment(self, service: str) -> dict[str, str]:

@@ -23,9 +23,11 @@ def service_spec(
     address: str = "",
     after: tuple[str, ...] = (),
     restarts: int = 0,
+    niceness: int = 0,
 ) -> ServerSpec:
     """``python -m kinemesh_<name>`` with the settings in ``env``.
 
+    :param niceness: how much it gives way to the others where they all share the processor.
     :param scratch: a folder for its temporary files. It is emptied at each start: a killed service leaves some behind.
     """
 
@@ -35,7 +37,7 @@ def service_spec(
 
     return ServerSpec(
         name=name,
-        argv=(sys.executable, "-m", f"kinemesh_{name}"),
+        argv=(*(("nice", "-n", str(niceness)) if niceness else ()), sys.executable, "-m", f"kinemesh_{name}"),
         ready=ready,
         log=log,
         address=address,
