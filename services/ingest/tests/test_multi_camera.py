@@ -66,6 +66,24 @@ async def test_a_job_runs_over_all_cameras(ingest: Any, clip: bytes, workers: An
     await until(is_forgotten)
 
 
+async def test_tasks_carry_of_a_calibration_only_how_far_it_reaches(ingest: Any, clip: bytes, workers: Any) -> None:
+    given = await ingest.site(clip, "points", "c1")
+    pairs = given.cameras[0].homography.source.points.pairs
+    for x, y in ((0, 0), (8, 0), (8, 6), (0, 6), (4, 3), (5, 2)):
+        pair = pairs.add()
+        pair.image.x, pair.image.y, pair.map.x, pair.map.y = 10 * x, 10 * y, x, y
+    update = environment_pb2.UpdateEnvironmentRequest(environment=given)
+    kept = (await call(ingest.environments.UpdateEnvironment, update, owner="ada")).environment
+    assert len(kept.cameras[0].homography.source.points.pairs) == 6
+    job = await ingest.ended((await ingest.start_over("points")).job_id)
+    assert job.state == job_pb2.JOB_STATE_SUCCEEDED, job.failure
+    told = job.parameters.multi_camera.environment.cameras[0].homography
+    ends = [(pair.map.x, pair.map.y) for pair in told.source.points.pairs]
+    assert len(ends) == 4
+    assert [(min(axis), max(axis)) for axis in zip(*ends, strict=True)] == [(0, 8), (0, 6)]
+    assert len(told.image_to_map.values) == 9
+
+
 async def test_stages_that_are_not_wanted_are_left_out_and_windows_may_be_one(
     ingest: Any, clip: bytes, workers: Any
 ) -> None:

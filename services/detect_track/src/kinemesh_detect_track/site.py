@@ -10,8 +10,8 @@ from uuid import UUID, uuid5
 import numpy as np
 import orjson
 
-from kinemesh.environment.v1 import calibration_pb2, environment_pb2
-from kinemesh.geometry.lens import Lens, Model
+from kinemesh.environment.v1 import environment_pb2
+from kinemesh.geometry.messages import lens_of
 from kinemesh_detect_track.domain.association.decisions import Decision, Kind
 from kinemesh_detect_track.domain.association.places import Site, shortest
 from kinemesh_detect_track.domain.association.views import View
@@ -41,7 +41,6 @@ _METRES: Final = {
 _UNKNOWN_SIDE_M: Final = 10.0
 """Side of a map about which nothing is known."""
 _LEAST_SIDE_M: Final = 3.0
-_LENSES: Final = {calibration_pb2.LENS_MODEL_FISHEYE: Model.FISHEYE}
 
 
 def global_id(job_id: str, number: int) -> str:
@@ -73,17 +72,8 @@ def view_of(camera: environment_pb2.Camera, size: tuple[int, int], own: tuple[in
     """
     ground = camera.homography.image_to_map.values
     scale = own[0] / size[0], own[1] / size[1]
-    return View(size[1], np.array(ground).reshape(3, 3) if len(ground) else None, _lens(camera, own), scale)
-
-
-def _lens(camera: environment_pb2.Camera, own: tuple[int, int]) -> Lens | None:
-    if not camera.HasField("distortion"):
-        return None
-    bends = camera.distortion
-    across = own[0] / bends.image_width if bends.image_width else 1.0
-    down = own[1] / bends.image_height if bends.image_height else 1.0
-    matrix = np.array([[bends.fx * across, 0, bends.cx * across], [0, bends.fy * down, bends.cy * down], [0, 0, 1]])
-    return Lens(_LENSES.get(bends.model, Model.BROWN_CONRADY), matrix, np.array(bends.coefficients))
+    lens = lens_of(camera.distortion, own) if camera.HasField("distortion") else None
+    return View(size[1], np.array(ground).reshape(3, 3) if len(ground) else None, lens, scale)
 
 
 def _area(environment: environment_pb2.Environment, metre: float) -> float:

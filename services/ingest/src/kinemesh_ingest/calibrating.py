@@ -10,17 +10,13 @@ import numpy as np
 from kinemesh import errors
 from kinemesh.common.v1 import common_pb2
 from kinemesh.environment.v1 import calibration_pb2
-from kinemesh.geometry.lens import Lens, Model
+from kinemesh.geometry.lens import Lens
+from kinemesh.geometry.messages import LENS_MODELS, lens_of
 from kinemesh_ingest.domain.calibration import MOST_POINTS, Calibration, Matrix, Points, read_calibration
 from kinemesh_ingest.domain.fitting import Conventions, View, fitted
 from kinemesh_ingest.domain.validation import check_range
 
 _LARGEST_SIDE: Final = 65_536
-_MODELS: Final = {
-    calibration_pb2.LENS_MODEL_UNSPECIFIED: Model.BROWN_CONRADY,
-    calibration_pb2.LENS_MODEL_BROWN_CONRADY: Model.BROWN_CONRADY,
-    calibration_pb2.LENS_MODEL_FISHEYE: Model.FISHEYE,
-}
 
 
 def homography_of(source: calibration_pb2.HomographySource, view: View) -> calibration_pb2.Homography:
@@ -54,12 +50,12 @@ def source_of(given: Calibration, image_axes: int, map_axes: int) -> calibration
     return _kept(given, conventions)
 
 
-def lens_of(distortion: calibration_pb2.LensDistortion, size: tuple[int, int] | None, field: str) -> Lens:
+def checked_lens(distortion: calibration_pb2.LensDistortion, size: tuple[int, int] | None, field: str) -> Lens:
     """A lens, for pictures of the camera's size.
 
     :raises InvalidArgument: OUT_OF_RANGE, WRONG_COEFFICIENTS, UNKNOWN_LENS_MODEL.
     """
-    model = _MODELS.get(distortion.model)
+    model = LENS_MODELS.get(distortion.model)
     if model is None:
         raise errors.InvalidArgument("UNKNOWN_LENS_MODEL", "There is no such lens model.", field=f"{field}.model")
     for name in ("fx", "fy"):
@@ -76,16 +72,8 @@ def lens_of(distortion: calibration_pb2.LensDistortion, size: tuple[int, int] | 
         )
     for coefficient in distortion.coefficients:
         check_range(f"{field}.coefficients", coefficient, -1e3, 1e3)
-    taken = _size(distortion.image_width, distortion.image_height, field)
-    across, down = (own / of for own, of in zip(size, taken, strict=True)) if size and taken else (1.0, 1.0)
-    camera = np.array(
-        [
-            [distortion.fx * across, 0, distortion.cx * across],
-            [0, distortion.fy * down, distortion.cy * down],
-            [0, 0, 1],
-        ]
-    )
-    return Lens(model, camera, np.array(distortion.coefficients, np.float64))
+    _size(distortion.image_width, distortion.image_height, field)
+    return lens_of(distortion, size)
 
 
 def _given(source: calibration_pb2.HomographySource) -> tuple[Calibration, Conventions]:

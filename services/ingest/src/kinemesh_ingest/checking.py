@@ -10,7 +10,7 @@ import numpy as np
 from kinemesh import errors
 from kinemesh.environment.v1 import environment_pb2
 from kinemesh.geometry.polygons import area, is_simple
-from kinemesh_ingest.calibrating import homography_of, lens_of
+from kinemesh_ingest.calibrating import checked_lens, homography_of
 from kinemesh_ingest.catalogue.assets import IMAGE, VIDEO, require_ready
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.domain.fitting import View
@@ -104,7 +104,7 @@ def view_of(
             camera=camera.camera,
         )
     size = next(iter(sizes), None)
-    lens = lens_of(camera.distortion, size, f"{field}.distortion") if camera.HasField("distortion") else None
+    lens = checked_lens(camera.distortion, size, f"{field}.distortion") if camera.HasField("distortion") else None
     return View(size, lens, (plane.width, plane.height))
 
 

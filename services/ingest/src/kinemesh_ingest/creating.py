@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TypeAlias
 
 from google.protobuf.json_format import MessageToDict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kinemesh import errors
+from kinemesh.environment.v1 import calibration_pb2
 from kinemesh.inference.detector import DEFAULT_THRESHOLD, TASK, resized
 from kinemesh.inference.embedder import TASK as EMBEDDER
 from kinemesh.job.v1 import parameters_pb2
@@ -112,6 +114,15 @@ class JobMaker:
         return row
 
 
+def _outermost(source: calibration_pb2.HomographySource) -> calibration_pb2.HomographySource:
+    """Of its points, those that lie outermost on the map."""
+    left = calibration_pb2.HomographySource()
+    if pairs := source.points.pairs:
+        axes = attrgetter("map.x"), attrgetter("map.y")
+        left.points.pairs.extend(end(pairs, key=along) for along in axes for end in (min, max))
+    return left
+
+
 async def _of_environment(
     connection: AsyncConnection, asked: parameters_pb2.MultiCameraParameters, owner: str
 ) -> tuple[AnyRow, list[Input]]:
@@ -120,8 +131,8 @@ async def _of_environment(
     site = to_environment(row)
     asked.environment.CopyFrom(site)
     for camera in asked.environment.cameras:
-        # Every task carries this: what the homography was made from stays with the environment.
-        camera.homography.ClearField("source")
+        # Every task carries this: of what the homography was made from, only how far it reaches goes along.
+        camera.homography.source.CopyFrom(_outermost(camera.homography.source))
         camera.homography.quality.ClearField("errors_map")
     if not site.cameras:
         raise errors.FailedPrecondition(

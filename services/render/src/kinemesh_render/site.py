@@ -6,13 +6,12 @@ import re
 
 import numpy as np
 
-from kinemesh.environment.v1 import calibration_pb2, environment_pb2
-from kinemesh.geometry import lens
+from kinemesh.environment.v1 import environment_pb2
+from kinemesh.geometry.messages import lens_of
 from kinemesh_render.domain.site import Floor, Site, View, Zone
 from kinemesh_render.domain.style import Color
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\Z")
-_MODELS = {calibration_pb2.LENS_MODEL_FISHEYE: lens.Model.FISHEYE}
 
 
 def site_of(environment: environment_pb2.Environment) -> Site:
@@ -37,10 +36,8 @@ def _view(camera: environment_pb2.Camera) -> View:
     given = camera.distortion
     if matrix is None or not camera.HasField("distortion"):
         return View(matrix)
-    axes = np.array([(given.fx, 0, given.cx), (0, given.fy, given.cy), (0, 0, 1)], np.float64)
-    model = _MODELS.get(given.model, lens.Model.BROWN_CONRADY)
     size = (given.image_width, given.image_height) if given.image_width and given.image_height else None
-    return View(matrix, lens.Lens(model, axes, np.array(given.coefficients, np.float64)), size)
+    return View(matrix, lens_of(given), size)
 
 
 def _zone(zone: environment_pb2.Zone) -> Zone:
