@@ -10,7 +10,6 @@ from kinemesh.media import FrameIndex, Orientation
 from kinemesh.nv12 import ColorMatrix
 from kinemesh.task.v1 import task_pb2
 from kinemesh_render.domain.mosaic import clock_text
-from kinemesh_render.messages import video_of
 from kinemesh_render.mosaic import choose
 from kinemesh_render.recorded import Recording, clock_of
 
@@ -73,11 +72,6 @@ def test_cameras_show_the_frame_of_the_step_or_the_last_before_it() -> None:
 def test_where_recordings_meet_the_later_one_is_shown() -> None:
     chosen = choose([recording("a", 0, 10, 10), recording("a.2", 1, 10, 10)], [0.9, 0.96, 1.0], 0.05)
     assert chosen == [(9, -1, -1), (-1, 0, 0)]
-
-
-def test_a_camera_called_mosaic_keeps_its_video() -> None:
-    assert video_of("c09") == "c09.mp4"
-    assert video_of("mosaic") == "mosaic.camera.mp4"
 
 
 def test_the_clock_tells_the_time_of_day_where_that_is_known() -> None:

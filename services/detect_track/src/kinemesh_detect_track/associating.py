@@ -31,9 +31,11 @@ from kinemesh.results.tracks_parquet import rows_from_parquet
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2
-from kinemesh_detect_track.domain.association.associate import Decision, Rules, step
+from kinemesh_detect_track.domain.association.associate import step
 from kinemesh_detect_track.domain.association.clock import Clock, Recorded, Schedule, schedule_of
+from kinemesh_detect_track.domain.association.decisions import Decision
 from kinemesh_detect_track.domain.association.people import People, looking, nobody
+from kinemesh_detect_track.domain.association.places import Rules
 from kinemesh_detect_track.domain.association.views import Seen, Shown, View, metre_seen, seen_by
 from kinemesh_detect_track.domain.boxes import Floats, Ints
 from kinemesh_detect_track.domain.looks import Looks, of_size

@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kinemesh_detect_track.domain.association.associate import Kind, Site
+from kinemesh_detect_track.domain.association.decisions import Kind
+from kinemesh_detect_track.domain.association.places import Site
 
 from .walks import Camera, Walks, straight, tell, wandering
 

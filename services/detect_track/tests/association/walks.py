@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinemesh.geometry import homography
-from kinemesh_detect_track.domain.association.associate import Decision, Rules, Site, step
+from kinemesh_detect_track.domain.association.associate import step
 from kinemesh_detect_track.domain.association.clock import Recorded, schedule_of
+from kinemesh_detect_track.domain.association.decisions import Decision
 from kinemesh_detect_track.domain.association.people import People, nobody
+from kinemesh_detect_track.domain.association.places import Rules, Site
 from kinemesh_detect_track.domain.association.views import Shown, View, seen_by
 
 Floats = NDArray[np.float64]

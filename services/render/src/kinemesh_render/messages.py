@@ -63,9 +63,8 @@ class Order:
 
 
 def video_of(camera: str) -> str:
-    """The name of a camera's video among a job's outputs."""
-    name = f"{camera}.mp4"
-    return name if name != MOSAIC else f"{camera}.camera.mp4"
+    """The name of a camera's video among a job's outputs; no camera may be called as the mosaic is."""
+    return f"{camera}.mp4"
 
 
 def order_of(task: task_pb2.Task) -> Order:

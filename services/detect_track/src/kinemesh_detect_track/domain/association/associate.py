@@ -29,8 +29,6 @@ from kinemesh_detect_track.domain.association.views import Seen
 from kinemesh_detect_track.domain.boxes import Floats, Ints
 from kinemesh_detect_track.domain.looks import Looks, alike
 
-__all__ = ["Decision", "Kind", "Rules", "Seen", "Site", "step"]
-
 _RATIO_KEPT: Final = 0.95
 _DOUBLE_S: Final = 3.0
 _TRACK_KEPT_S: Final = 3.0

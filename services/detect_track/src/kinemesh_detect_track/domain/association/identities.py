@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kinemesh_detect_track.domain.association import appearance, walking
-from kinemesh_detect_track.domain.association.associate import Site
+from kinemesh_detect_track.domain.association.places import Site
 from kinemesh_detect_track.domain.boxes import Floats, Ints
 from kinemesh_detect_track.domain.looks import Looks, alike
 
