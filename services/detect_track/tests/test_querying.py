@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,6 +240,16 @@ async def test_a_job_that_is_deleted_meanwhile_is_left_out(floor: Site, s3_store
         ({"skip": -1}, errors.InvalidArgument, "OUT_OF_RANGE"),
         ({"page_token": "made up"}, errors.InvalidArgument, "INVALID_PAGE_TOKEN"),
         ({"page_token": "W10="}, errors.InvalidArgument, "INVALID_PAGE_TOKEN"),
+        *(
+            ({"page_token": b64encode(key).decode()}, errors.InvalidArgument, "INVALID_PAGE_TOKEN")
+            for key in (
+                b"[1" + b"0" * 400 + b', "a", 1, "", ""]',
+                b'[1, "a", Infinity, "", ""]',
+                b'[NaN, "a", 1, "", ""]',
+                b'[1, "a", 1e30, "", ""]',
+                b"[" * 100_000,
+            )
+        ),
         ({"global_ids": ["x"] * 1001}, errors.InvalidArgument, "OUT_OF_RANGE"),
     ],
 )
@@ -250,6 +261,17 @@ async def test_what_cannot_be_asked(
     with pytest.raises(kind) as refused:
         await floor.ask(**asked)
     assert refused.value.reason == reason
+
+
+async def test_a_site_without_results_refuses_the_same(floor: Site) -> None:
+    floor.ingest.environments["new"] = site(environment_id="new", owner="local")
+    for asked, reason in (
+        ({"zones": ["attic"]}, "UNKNOWN_ZONE"),
+        ({"clock": ClockSpan(start_sec=2, end_sec=1)}, "SPAN_EMPTY"),
+    ):
+        with pytest.raises(errors.InvalidArgument) as refused:
+            await floor.ask(environment_id="new", **asked)
+        assert refused.value.reason == reason
 
 
 async def test_time_of_day_needs_a_clock_that_has_one(floor: Site, s3_store: ObjectStore) -> None:
@@ -299,6 +321,17 @@ async def test_room_is_made_for_what_is_asked_now(s3_store: ObjectStore, tmp_pat
             assert (await queries.query(QueryTracksRequest(job_ids=[name]), "local")).total_size > 0
         held = {name.partition("~")[0] for name in names_in(tmp_path) if "~" in name}
         assert held == {"query-room-1", "query-room-2"}
+
+
+async def test_tables_that_nobody_asks_for_go(s3_store: ObjectStore, tmp_path: Path) -> None:
+    await made_up("query-idle", 1).put(s3_store)
+    tables = Tables(s3_store, tmp_path, 1 << 30)
+    assert len(await tables.of(["query-idle"])) == 1
+    await tables.drop_unused(for_s=60)
+    assert len(names_in(tmp_path)) == 3
+    await tables.drop_unused(for_s=0)
+    assert names_in(tmp_path) == []
+    assert len(await tables.of(["query-idle"])) == 1
 
 
 async def test_a_query_that_takes_too_long_is_ended(s3_store: ObjectStore, tmp_path: Path) -> None:

@@ -51,6 +51,24 @@ def zipped(**members: bytes) -> bytes:
     return file.getvalue()
 
 
+# NumPy has Python read them: each makes it complain in another way.
+BAD_HEADERS = (
+    "{'descr': '<f8', 'shape': (",
+    "  a\n b\n   c",
+    "(" * 5000,
+    "-" * 9000 + "1",
+    "{'descr': ',', 'fortran_order': False, 'shape': (3, 3)}",
+    "{'descr': '<f8', 'fortran_order': False, 'shape': (True, 9)}",
+    "{'descr': '<f8', 'fortran_order': False, 'shape': (0, 99999999999999999999999)}",
+    "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1, 1, 1, 1, 1, 1, 3, 3)}",
+)
+
+
+def headed(header: str) -> bytes:
+    """Nine numbers under a header."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(72)
+
+
 def lying(shape: str) -> bytes:
     """An array that says it is larger than it is."""
     header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
@@ -134,6 +152,8 @@ def test_matrices_are_read() -> None:
         (b"\xff\xd8\xff\xe0", "UNKNOWN_FORMAT"),
         (b'{"homography": [', "UNKNOWN_FORMAT"),
         (b"[" * 100_000, "UNKNOWN_FORMAT"),
+        (b'{"homo\\ud800": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}', "UNKNOWN_FORMAT"),
+        *((headed(header), "UNKNOWN_FORMAT") for header in BAD_HEADERS),
     ],
 )
 def test_what_is_no_calibration_is_refused(data: bytes, reason: str) -> None:
@@ -160,7 +180,7 @@ def test_documents_are_read() -> None:
     [
         ([], "UNKNOWN_FORMAT"),
         ({}, "WRONG_KEYS"),
-        ({"cameras": {"c09": {}}}, "WRONG_KEYS"),
+        ({"cameras": {"c09": {}}}, "WRONG_SHAPE"),
         ({"cameras": [{"homography": GROUND.tolist()}]}, "WRONG_KEYS"),
         ({"cameras": [{"id": "c09"}]}, "WRONG_KEYS"),
         ({"cameras": [{"id": "c09", "homography": GROUND.tolist()}] * 2}, "DUPLICATE_CAMERA"),

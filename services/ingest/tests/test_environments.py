@@ -221,6 +221,8 @@ def way(start: str, end: str, **more: Any) -> environment_pb2.Passage:
         ({"ground_plane": {"width": -1}}, "OUT_OF_RANGE", "ground_plane.width"),
         ({"ground_plane": {"width": float("nan")}}, "OUT_OF_RANGE", "ground_plane.width"),
         ({"clock_start_time": {"seconds": 2**60}}, "OUT_OF_RANGE", "clock_start_time"),
+        ({"clock_start_time": {"seconds": 253402300799}}, "OUT_OF_RANGE", "clock_start_time"),
+        ({"clock_start_time": {"seconds": -62135596800}}, "OUT_OF_RANGE", "clock_start_time"),
     ],
 )
 async def test_what_no_environment_may_be(ingest: Any, part: dict[str, Any], reason: str, field: str) -> None:

@@ -64,7 +64,7 @@ async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
                     DetectTrackRpc(models, settings.detection, Watching(bus, jobs), queries),
                 ),
             ),
-            loops=(work_on_stages,),
+            loops=(work_on_stages, queries.tidy),
             dependencies={"nats": bus.ready, "s3": store.ready, "triton": models.ready},
             rehearse=rehearse,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class Tables:
         self._folder = folder
         self._most = most_bytes
         self._held: OrderedDict[Path, int] = OrderedDict()
+        self._used: dict[Path, float] = {}
 
     async def of(self, job_ids: Sequence[str]) -> list[JobTables]:
         """The tables of jobs; those that were deleted meanwhile are left out.
@@ -82,6 +84,7 @@ class Tables:
                 await self._store.get_file(info.key, path)
                 self._held[path] = info.size
             self._held.move_to_end(path)
+            self._used[path] = time.monotonic()
         clock = orjson.loads(await asyncio.to_thread(paths[2].read_bytes))["clock"]
         return JobTables(
             job_id,
@@ -103,8 +106,17 @@ class Tables:
         for path in [*stale, *(path for path in self._held if path not in wanted and path not in stale)]:
             if path not in stale and held <= self._most:
                 break
-            held -= self._held.pop(path)
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            held -= self._held[path]
+            await self._drop(path)
+
+    async def drop_unused(self, for_s: float) -> None:
+        """Drop what nobody has asked for within so many seconds."""
+        for path in [path for path in self._held if time.monotonic() - self._used[path] >= for_s]:
+            await self._drop(path)
+
+    async def _drop(self, path: Path) -> None:
+        del self._held[path], self._used[path]
+        await asyncio.to_thread(path.unlink, missing_ok=True)
 
     def _path(self, job_id: str, info: ObjectInfo) -> Path:
         etag = "".join(letter for letter in info.etag if letter.isalnum())

@@ -8,6 +8,7 @@ import binascii
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,10 @@ _DEFAULT_PAGE, _MOST_PAGE, _MOST_SKIPPED = 20, 100, 1_000_000
 _DEFAULT_GAP_S: Final = 1.0
 _MOST_NAMES: Final = 1000
 _MOST_CORNERS: Final = 1000
+_MOST_PEOPLE: Final = 1 << 31
 _MEBI: Final = 1 << 20
+_TIDY_S: Final = 60.0
+_KEPT_S: Final = 300.0
 
 
 class Queries:
@@ -48,6 +52,14 @@ class Queries:
         self._folder = folder
         self._tables = Tables(store, folder, settings.cache_mb * _MEBI)
         self._turn = asyncio.Semaphore(1)
+
+    async def tidy(self, stop: asyncio.Event) -> None:
+        """Let tables go that nobody has asked for lately, until ``stop`` is set: their jobs may have been deleted."""
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _TIDY_S)
+            async with self._turn:
+                await self._tables.drop_unused(_KEPT_S)
 
     async def query(
         self, request: detect_track_pb2.QueryTracksRequest, owner: str
@@ -65,7 +77,9 @@ class Queries:
         after = _after(request.page_token)
         try:
             async with asyncio.timeout(self._settings.timeout_s) as deadline:
-                sites = await self._sites(request, owner)
+                now, sites = await self._sites(request, owner)
+                if now is not None:
+                    _question(request, after, [now])  # what cannot be asked is refused, even if no job has ended yet
                 async with self._turn:
                     tables = await self._tables.of(list(sites))
                     question = _question(request, after, [sites[one.job_id] for one in tables])
@@ -78,8 +92,9 @@ class Queries:
 
     async def _sites(
         self, request: detect_track_pb2.QueryTracksRequest, owner: str
-    ) -> dict[str, environment_pb2.Environment]:
-        """The jobs to look at, and each one's site: as it is now if it was named, or else as it was then."""
+    ) -> tuple[environment_pb2.Environment | None, dict[str, environment_pb2.Environment]]:
+        """The site that was named, as it is now; and the jobs to look at with each one's site: that one, or else the
+        site as it was then."""
         given = request.environment_id
         now = await self._jobs.environment(given, owner) if given else None
         if request.job_ids:
@@ -87,7 +102,7 @@ class Queries:
             jobs = [job for job in jobs if not given or job.parameters.multi_camera.environment_id == given]
         else:
             jobs = await self._jobs.finished_jobs(given, owner)
-        return {job.job_id: now or job.parameters.multi_camera.environment for job in sorted(jobs, key=_id)}
+        return now, {job.job_id: now or job.parameters.multi_camera.environment for job in sorted(jobs, key=_id)}
 
     async def _answered(
         self, tables: Sequence[JobTables], question: Question, until: float | None
@@ -245,8 +260,9 @@ def _after(token: str) -> tuple[float, str, int, str, str] | None:
         return None
     try:
         start, job_id, person, zone, camera = json.loads(base64.urlsafe_b64decode(token))
-        return float(start), str(job_id), int(person), str(zone), str(camera)
-    except (binascii.Error, ValueError, TypeError):
-        raise InvalidArgument(
-            "INVALID_PAGE_TOKEN", "page_token is not one that this list gave.", field="page_token"
-        ) from None
+        after = float(start), str(job_id), int(person), str(zone), str(camera)
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
+        after = None
+    if after is None or not (math.isfinite(after[0]) and 0 <= after[2] < _MOST_PEOPLE):
+        raise InvalidArgument("INVALID_PAGE_TOKEN", "page_token is not one that this list gave.", field="page_token")
+    return after

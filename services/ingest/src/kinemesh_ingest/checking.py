@@ -25,6 +25,7 @@ _MOST_PASSAGES: Final = 1000
 _MOST_CORNERS: Final = 256
 _LONGEST_SEC: Final = 1e9
 _FARTHEST: Final = 1e6
+_YEAR_2200: Final = 7_258_118_400
 _RESERVED: Final = frozenset({"all", "main", "mosaic"})  # names of what belongs to no camera
 
 
@@ -142,12 +143,11 @@ def _check_camera(
 def _check_clock(environment: environment_pb2.Environment) -> None:
     if not environment.HasField("clock_start_time"):
         return
-    try:
-        environment.clock_start_time.ToJsonString()
-    except ValueError:
+    # Times of day are reckoned from it, for as long as recordings last: there must be a calendar on both sides.
+    if not 0 <= environment.clock_start_time.seconds < _YEAR_2200:
         raise errors.InvalidArgument(
-            "OUT_OF_RANGE", "clock_start_time is no time of a calendar.", field="clock_start_time"
-        ) from None
+            "OUT_OF_RANGE", "clock_start_time must be of the years 1970 to 2199.", field="clock_start_time"
+        )
 
 
 def _check_plane(plane: environment_pb2.GroundPlane, assets: Mapping[str, AnyRow]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import math
 import re
 import zipfile
 import zlib
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -25,6 +27,18 @@ _ZIP: Final = b"PK\x03\x04"
 _NPY: Final = b"\x93NUMPY"
 _PICKLE: Final = b"\x80"
 _HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_MOST_AXES: Final = 8
+# NumPy has Python itself read a header, which complains of what is none in as many ways as Python has.
+_BAD_HEADER: Final = (
+    KeyError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+)
 _CAMERA: Final = re.compile(
     r"homography(?:_points)?_([A-Za-z0-9-]+(?:_[A-Za-z0-9-]+)*?)(?:_scene_[\w-]+)?\.\w+\Z", re.I
 )
@@ -106,9 +120,11 @@ def read_document(data: bytes) -> Document:
     found = _json(text) if text.lstrip().startswith("{") else None
     if not isinstance(found, dict):
         raise InvalidArgument("UNKNOWN_FORMAT", "This is no calibration document: a JSON object is expected.")
-    listed = found.get("cameras")
-    if not isinstance(listed, list) or not all(isinstance(camera, dict) for camera in listed):
+    if "cameras" not in found:
         raise _wrong_keys("cameras", found)
+    listed = found["cameras"]
+    if not isinstance(listed, list) or not all(isinstance(camera, dict) for camera in listed):
+        raise InvalidArgument("WRONG_SHAPE", "cameras must be a list of objects.", key="cameras")
     cameras: dict[str, Calibration] = {}
     for camera in listed:
         name = camera.get("id")
@@ -183,17 +199,19 @@ def _npy(data: bytes, name: str) -> Floats:
     try:
         read = _HEADERS[np.lib.format.read_magic(file)]
         shape, by_columns, kind = read(file)
-    except (ValueError, KeyError):
-        raise InvalidArgument("UNKNOWN_FORMAT", f"{name[:64]} is no array as NumPy saves it.") from None
+        well_formed = len(shape) <= _MOST_AXES and all(
+            type(length) is int and 0 <= length <= MOST_BYTES for length in shape
+        )
+    except _BAD_HEADER:
+        well_formed = False
+    if not well_formed:
+        raise InvalidArgument("UNKNOWN_FORMAT", f"{name[:64]} is no array as NumPy saves it.")
     if kind.hasobject:
         raise _pickled(name)
     if kind.kind not in "fiu":
         raise InvalidArgument("WRONG_SHAPE", f"{name[:64]} holds no numbers.", key=name[:64])
     body = data[file.tell() :]
-    count = 1
-    for length in shape:
-        count *= length
-    if min(shape, default=1) < 0 or count * kind.itemsize != len(body):
+    if math.prod(shape) * kind.itemsize != len(body):
         raise InvalidArgument("UNKNOWN_FORMAT", f"{name[:64]} is not as long as it says.")
     values = np.frombuffer(body, kind).reshape(shape, order="F" if by_columns else "C")
     return np.ascontiguousarray(values, np.float64)
@@ -210,9 +228,13 @@ def _text(data: bytes) -> str:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        json.dumps(
+            found, ensure_ascii=False
+        ).encode()  # escapes can stand for half a character, which no answer can hold
     except (ValueError, RecursionError):
         raise InvalidArgument("UNKNOWN_FORMAT", "The file begins as JSON but is none.") from None
+    return found
 
 
 def _rows(text: str) -> Matrix:
