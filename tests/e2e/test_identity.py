@@ -15,13 +15,13 @@ import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 
+from kinemesh.bodies.skeleton import LEFT_HIP, RIGHT_HIP
+from kinemesh.bodies.subject import select
 from kinemesh.inference import TritonClient
 from kinemesh.testing.fixtures import TritonServer
 from kinemesh_pose.domain import tracking
-from kinemesh_pose.domain.skeleton import LEFT_HIP, RIGHT_HIP
 from kinemesh_pose.domain.snapshot import Snapshot
 from kinemesh_pose.domain.stitch import SegmentRows, stitch
-from kinemesh_pose.domain.subject import select
 from kinemesh_pose.domain.tracking import Options
 from kinemesh_pose.models import TritonModels
 

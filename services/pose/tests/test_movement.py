@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from kinemesh.bodies import skeleton as sk
+from kinemesh.bodies.mass import MASS_WEIGHTS
+from kinemesh.bodies.skeleton import Floats
 from kinemesh.errors import InvalidArgument
-from kinemesh_pose.domain import skeleton as sk
 from kinemesh_pose.domain.movement import body
 from kinemesh_pose.domain.movement.report import PersonTrack, empty_table, movement_metrics, symmetry_index
-from kinemesh_pose.domain.skeleton import Floats
 
 ASPECT = 16 / 9
 HZ = 0.75
@@ -169,7 +170,7 @@ def test_unseen_landmarks_make_holes_not_numbers() -> None:
 
 
 def test_the_centre_of_mass_travels_as_far_as_it_does() -> None:
-    assert body.MASS_WEIGHTS.sum() == pytest.approx(1)
+    assert MASS_WEIGHTS.sum() == pytest.approx(1)
     there = np.stack([0.3 + 0.1 * CFR, np.full(len(CFR), 0.5)], axis=1)
     travel = movement_metrics(track(CFR, standing(len(CFR)), there)).summary["centre_of_mass"]
     assert travel["metres_per_picture_height"] == pytest.approx(METRES, rel=1e-4)

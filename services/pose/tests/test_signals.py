@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kinemesh.bodies.skeleton import Floats
 from kinemesh_pose.domain.movement import signals
-from kinemesh_pose.domain.skeleton import Floats
 
 
 def sine(times: Floats, hz: float = 1.0, amplitude: float = 30.0) -> Floats:

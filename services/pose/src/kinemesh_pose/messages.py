@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kinemesh.bodies.subject import Selection, Subject
 from kinemesh.common.v1 import common_pb2
 from kinemesh.event.v1 import event_pb2
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.media import FrameIndex
 from kinemesh.pose.v1 import pose_pb2
 from kinemesh.results.poses import LANDMARKS, PoseRows
-from kinemesh_pose.domain.subject import Selection, Subject
 from kinemesh_pose.domain.tracking import FramePoses
 
 _SUBJECTS = {

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from kinemesh.bodies import skeleton
 from kinemesh.media import FrameIndex
 from kinemesh.results.poses import PoseRows, landmark_table
-from kinemesh_pose.domain import skeleton
 from kinemesh_pose.domain.movement.report import PersonTrack, empty_table, movement_metrics
 from kinemesh_pose.domain.smoothing import smooth_landmarks
 

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 import numpy as np
 
+from kinemesh.bodies.subject import select
 from kinemesh.bus.inputs import asset_of, result_key, segments_of
 from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
@@ -20,7 +21,6 @@ from kinemesh.task.v1 import task_pb2
 from kinemesh_pose.domain.roi import Image
 from kinemesh_pose.domain.snapshot import Snapshot
 from kinemesh_pose.domain.stitch import SegmentRows, stitch
-from kinemesh_pose.domain.subject import select
 from kinemesh_pose.domain.tracking import FramePoses, Models, Options, estimate
 from kinemesh_pose.messages import frame_results, to_selection
 from kinemesh_pose.results import Outcome, to_documents

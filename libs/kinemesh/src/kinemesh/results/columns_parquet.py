@@ -81,6 +81,46 @@ PERSON_SCHEMA = pa.schema(
     ]
 )
 
+MATCH_SCHEMA = pa.schema(
+    [
+        ("frame_index", pa.int64()),
+        ("time_sec", pa.float64()),
+        ("verdict", pa.int8()),
+        ("reason", pa.string()),
+        ("followed", pa.bool_()),
+        ("image_features", pa.int32()),
+        ("matches", pa.int32()),
+        ("inliers", pa.int32()),
+        ("coverage", pa.float64()),
+        ("rms_error_px", pa.float64()),
+        ("condition_number", pa.float64()),
+        ("matrix", pa.list_(pa.float64())),
+    ]
+)
+
+COURSE_SCHEMA = pa.schema(
+    [
+        ("frame_index", pa.int64()),
+        ("time_sec", pa.float64()),
+        ("attempt", pa.int32()),
+        ("x", pa.float64()),
+        ("y", pa.float64()),
+        ("interpolated", pa.bool_()),
+    ]
+)
+
+HOLD_SCHEMA = pa.schema(
+    [
+        ("attempt", pa.int32()),
+        ("limb", pa.string()),
+        ("hold", pa.int32()),
+        ("x", pa.float64()),
+        ("y", pa.float64()),
+        ("start_sec", pa.float64()),
+        ("stop_sec", pa.float64()),
+    ]
+)
+
 
 def to_table(rows: object, schema: pa.Schema) -> pa.Table:
     """Columns as a table of a schema that has the fields' names in their order."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from datetime import datetime
 
 from kinemesh.errors import InvalidArgument
 
@@ -33,6 +35,31 @@ def asset_source(asset_id: str) -> str:
 def asset_index(asset_id: str) -> str:
     """The frame index of the asset."""
     return asset_prefix(asset_id) + "index"
+
+
+def asset_features(asset_id: str) -> str:
+    """The features that a reference image is matched by."""
+    return asset_prefix(asset_id) + "features"
+
+
+def attempt_prefix(owner: str, area_id: str, route_id: str, time: datetime, attempt_id: str) -> str:
+    """Everything that is kept with an attempt besides its video.
+
+    :param time: when it was climbed, in UTC.
+    """
+    user = owner if _COMPONENT.match(owner) else hashlib.sha256(owner.encode()).hexdigest()
+    moment = f"{time:%Y%m%dT%H%M%SZ}-{component(attempt_id, 'attempt_id')}"
+    return f"routes/{user}/{component(area_id, 'area_id')}/{component(route_id, 'route_id')}/{component(moment)}/"
+
+
+def attempt_poses(prefix: str) -> str:
+    """The climber's poses in the attempt's video, under its prefix."""
+    return prefix + "poses.parquet"
+
+
+def attempt_features(prefix: str) -> str:
+    """The SIFT features of the attempt's video, under its prefix."""
+    return prefix + "features.parquet"
 
 
 def job_prefix(job_id: str) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kinemesh.bodies import skeleton
+from kinemesh.bodies.skeleton import Floats
 from kinemesh.errors import InvalidArgument
-from kinemesh_pose.domain import skeleton
-from kinemesh_pose.domain.skeleton import Floats
 
 
 @dataclass(frozen=True, slots=True)

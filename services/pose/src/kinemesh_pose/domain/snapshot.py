@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kinemesh.bodies.skeleton import COUNT, Floats, Ints
 from kinemesh.snapshot import SnapshotFormat
-from kinemesh_pose.domain.skeleton import COUNT, Floats, Ints
 
 VERSION = 2
 HISTORY = 16
@@ -40,7 +40,7 @@ class Snapshot:
     velocity: Floats
     """[P, 2] of the body centre, picture heights per second."""
     size: Floats
-    """[P] body size (:func:`~kinemesh_pose.domain.skeleton.body_size`), averaged over time."""
+    """[P] body size (:func:`~kinemesh.bodies.skeleton.body_size`), averaged over time."""
     proportions: Floats
     """[P, 6] logarithms of bone lengths relative to body size, averaged over time: the descriptor."""
     frames: Ints

@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from kinemesh.bodies import skeleton
+from kinemesh.bodies.skeleton import Bools, Floats, Ints
 from kinemesh.errors import FailedPrecondition, InvalidArgument
-from kinemesh_pose.domain import skeleton
-from kinemesh_pose.domain.skeleton import Bools, Floats, Ints
 from kinemesh_pose.domain.snapshot import HISTORY, Snapshot, empty_snapshot
 
 DUPLICATE = 0
@@ -46,7 +46,7 @@ class SegmentRows:
     local_id: Ints
     """[N] track id, meaningful only within the segment."""
     landmarks: NDArray[np.float32]
-    """[N, 33, 5], see :mod:`~kinemesh_pose.domain.skeleton`."""
+    """[N, 33, 5], see :mod:`~kinemesh.bodies.skeleton`."""
     overlap: Bools
     """[N] true for warm-up frames, which belong to the segment before."""
 

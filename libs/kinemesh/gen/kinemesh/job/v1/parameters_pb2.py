@@ -24,35 +24,40 @@ _sym_db = _symbol_database.Default()
 
 from kinemesh.common.v1 import common_pb2 as kinemesh_dot_common_dot_v1_dot_common__pb2
 from kinemesh.environment.v1 import environment_pb2 as kinemesh_dot_environment_dot_v1_dot_environment__pb2
+from kinemesh.matcher.v1 import matcher_pb2 as kinemesh_dot_matcher_dot_v1_dot_matcher__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n kinemesh/job/v1/parameters.proto\x12\x0fkinemesh.job.v1\x1a\x1fkinemesh/common/v1/common.proto\x1a)kinemesh/environment/v1/environment.proto\"\xbe\x02\n\rJobParameters\x12/\n\x04pose\x18\x01 \x01(\x0b\x32\x1f.kinemesh.job.v1.PoseParametersH\x00\x12;\n\ninstructor\x18\x02 \x01(\x0b\x32%.kinemesh.job.v1.InstructorParametersH\x00\x12\x35\n\x07pitstop\x18\x03 \x01(\x0b\x32\".kinemesh.job.v1.PitstopParametersH\x00\x12>\n\x0cmulti_camera\x18\x04 \x01(\x0b\x32&.kinemesh.job.v1.MultiCameraParametersH\x00\x12<\n\x0broute_match\x18\x05 \x01(\x0b\x32%.kinemesh.job.v1.RouteMatchParametersH\x00\x42\n\n\x08pipeline\"T\n\x0cSubjectPoint\x12\x10\n\x08time_sec\x18\x01 \x01(\x01\x12\x32\n\x05point\x18\x02 \x01(\x0b\x32#.kinemesh.common.v1.NormalizedPoint\"\xe1\x01\n\x0ePoseParameters\x12\x32\n\x07subject\x18\x01 \x01(\x0e\x32!.kinemesh.job.v1.SubjectSelection\x12\x34\n\rsubject_point\x18\x02 \x01(\x0b\x32\x1d.kinemesh.job.v1.SubjectPoint\x12\x13\n\x0bmax_persons\x18\x03 \x01(\x05\x12\x0e\n\x06smooth\x18\x04 \x01(\x08\x12,\n\x05style\x18\x05 \x01(\x0b\x32\x1d.kinemesh.job.v1.OverlayStyle\x12\x12\n\nblur_faces\x18\x06 \x01(\x08\"\x8a\x01\n\x0cOverlayStyle\x12\x0e\n\x06\x63olors\x18\x01 \x03(\t\x12\x16\n\x0eline_thickness\x18\x02 \x01(\x05\x12\x14\n\x0cjoint_radius\x18\x03 \x01(\x05\x12\x11\n\ttrail_sec\x18\x04 \x01(\x01\x12\x14\n\x0cside_by_side\x18\x05 \x01(\x08\x12\x13\n\x0bhide_labels\x18\x06 \x01(\x08\"\xa8\x01\n\x14InstructorParameters\x12\x34\n\rsubject_point\x18\x01 \x01(\x0b\x32\x1d.kinemesh.job.v1.SubjectPoint\x12\x11\n\twith_pose\x18\x02 \x01(\x08\x12\r\n\x05model\x18\x03 \x01(\t\x12\x16\n\tthreshold\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\ninput_size\x18\x05 \x01(\x05\x42\x0c\n\n_threshold\"J\n\x04Zone\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x07polygon\x18\x02 \x03(\x0b\x32#.kinemesh.common.v1.NormalizedPoint\"\xdd\x01\n\x11PitstopParameters\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\tthreshold\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12$\n\x05zones\x18\x03 \x03(\x0b\x32\x15.kinemesh.job.v1.Zone\x12\x0e\n\x06series\x18\x04 \x01(\t\x12\x0c\n\x04race\x18\x05 \x01(\t\x12\r\n\x05notes\x18\x06 \x01(\t\x12,\n\x05style\x18\x07 \x01(\x0b\x32\x1d.kinemesh.job.v1.OverlayStyle\x12\x12\n\ninput_size\x18\x08 \x01(\x05\x42\x0c\n\n_threshold\"\x83\x02\n\x15MultiCameraParameters\x12\x16\n\x0e\x65nvironment_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08\x65mbedder\x18\x03 \x01(\t\x12\x0e\n\x06render\x18\x04 \x01(\x08\x12\x16\n\tthreshold\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\ninput_size\x18\x06 \x01(\x05\x12,\n\x05style\x18\x07 \x01(\x0b\x32\x1d.kinemesh.job.v1.OverlayStyle\x12\x39\n\x0b\x65nvironment\x18\x08 \x01(\x0b\x32$.kinemesh.environment.v1.EnvironmentB\x0c\n\n_threshold\"\xc8\x01\n\x14RouteMatchParameters\x12\x12\n\nattempt_id\x18\x01 \x01(\t\x12\x16\n\x0eimage_asset_id\x18\x02 \x01(\t\x12\x11\n\treference\x18\x03 \x01(\t\x12(\n\x04mode\x18\x04 \x01(\x0e\x32\x1a.kinemesh.job.v1.MatchMode\x12\x19\n\x11output_frame_rate\x18\x05 \x01(\x01\x12,\n\x05style\x18\x06 \x01(\x0b\x32\x1d.kinemesh.job.v1.OverlayStyle*\x8c\x01\n\x10SubjectSelection\x12!\n\x1dSUBJECT_SELECTION_UNSPECIFIED\x10\x00\x12\x19\n\x15SUBJECT_SELECTION_ALL\x10\x01\x12\x1a\n\x16SUBJECT_SELECTION_MAIN\x10\x02\x12\x1e\n\x1aSUBJECT_SELECTION_AT_POINT\x10\x03*T\n\tMatchMode\x12\x1a\n\x16MATCH_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11MATCH_MODE_SINGLE\x10\x01\x12\x14\n\x10MATCH_MODE_MULTI\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n kinemesh/job/v1/parameters.proto\x12\x0fkinemesh.job.v1\x1a\x1fkinemesh/common/v1/common.proto\x1a)kinemesh/environment/v1/environment.proto\x1a!kinemesh/matcher/v1/matcher.proto\"\xbe\x02\n\rJobParameters\x12/\n\x04pose\x18\x01 \x01(\x0b\x32\x1f.kinemesh.job.v1.PoseParametersH\x00\x12;\n\ninstructor\x18\x02 \x01(\x0b\x32%.kinemesh.job.v1.InstructorParametersH\x00\x12\x35\n\x07pitstop\x18\x03 \x01(\x0b\x32\".kinemesh.job.v1.PitstopParametersH\x00\x12>\n\x0cmulti_camera\x18\x04 \x01(\x0b\x32&.kinemesh.job.v1.MultiCameraParametersH\x00\x12<\n\x0broute_match\x18\x05 \x01(\x0b\x32%.kinemesh.job.v1.RouteMatchParametersH\x00\x42\n\n\x08pipeline\"T\n\x0cSubjectPoint\x12\x10\n\x08time_sec\x18\x01 \x01(\x01\x12\x32\n\x05point\x18\x02 \x01(\x0b\x32#.kinemesh.common.v1.NormalizedPoint\"\xe1\x01\n\x0ePoseParameters\x12\x32\n\x07subject\x18\x01 \x01(\x0e\x32!.kinemesh.job.v1.SubjectSelection\x12\x34\n\rsubject_point\x18\x02 \x01(\x0b\x32\x1d.kinemesh.job.v1.SubjectPoint\x12\x13\n\x0bmax_persons\x18\x03 \x01(\x05\x12\x0e\n\x06smooth\x18\x04 \x01(\x08\x12,\n\x05style\x18\x05 \x01(\x0b\x32\x1d.kinemesh.job.v1.OverlayStyle\x12\x12\n\nblur_faces\x18\x06 \x01(\x08\"\x8a\x01\n\x0cOverlayStyle\x12\x0e\n\x06\x63olors\x18\x01 \x03(\t\x12\x16\n\x0eline_thickness\x18\x02 \x01(\x05\x12\x14\n\x0cjoint_radius\x18\x03 \x01(\x05\x12\x11\n\ttrail_sec\x18\x04 \x01(\x01\x12\x14\n\x0cside_by_side\x18\x05 \x01(\x08\x12\x13\n\x0bhide_labels\x18\x06 \x01(\x08\"\xa8\x01\n\x14InstructorParameters\x12\x34\n\rsubject_point\x18\x01 \x01(\x0b\x32\x1d.kinemesh.job.v1.SubjectPoint\x12\x11\n\twith_pose\x18\x02 \x01(\x08\x12\r\n\x05model\x18\x03 \x01(\t\x12\x16\n\tthreshold\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\ninput_size\x18\x05 \x01(\x05\x42\x0c\n\n_threshold\"J\n\x04Zone\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x07polygon\x18\x02 \x03(\x0b\x32#.kinemesh.common.v1.NormalizedPoint\"\xdd\x01\n\x11PitstopParameters\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\tthreshold\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12$\n\x05zones\x18\x03 \x03(\x0b\x32\x15.kinemesh.job.v1.Zone\x12\x0e\n\x06series\x18\x04 \x01(\t\x12\x0c\n\x04race\x18\x05 \x01(\t\x12\r\n\x05notes\x18\x06 \x01(\t\x12,\n\x05style\x18\x07 \x01(\x0b\x32\x1d.kinemesh.job.v1.OverlayStyle\x12\x12\n\ninput_size\x18\x08 \x01(\x05\x42\x0c\n\n_threshold\"\x83\x02\n\x15MultiCameraParameters\x12\x16\n\x0e\x65nvironment_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08\x65mbedder\x18\x03 \x01(\t\x12\x0e\n\x06render\x18\x04 \x01(\x08\x12\x16\n\tthreshold\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\ninput_size\x18\x06 \x01(\x05\x12,\n\x05style\x18\x07 \x01(\x0b\x32\x1d.kinemesh.job.v1.OverlayStyle\x12\x39\n\x0b\x65nvironment\x18\x08 \x01(\x0b\x32$.kinemesh.environment.v1.EnvironmentB\x0c\n\n_threshold\"_\n\x0eMatchedAttempt\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x12\n\nattempt_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x61ta_prefix\x18\x04 \x01(\t\"\xb7\x03\n\x14RouteMatchParameters\x12\x12\n\nattempt_id\x18\x01 \x01(\t\x12\x16\n\x0eimage_asset_id\x18\x02 \x01(\t\x12\x11\n\treference\x18\x03 \x01(\t\x12(\n\x04mode\x18\x04 \x01(\x0e\x32\x1a.kinemesh.job.v1.MatchMode\x12\x19\n\x11output_frame_rate\x18\x05 \x01(\x01\x12,\n\x05style\x18\x06 \x01(\x0b\x32\x1d.kinemesh.job.v1.OverlayStyle\x12\x13\n\x0b\x61ttempt_ids\x18\x07 \x03(\t\x12<\n\x0ftransform_model\x18\x08 \x01(\x0e\x32#.kinemesh.matcher.v1.TransformModel\x12\x31\n\talignment\x18\t \x01(\x0e\x32\x1e.kinemesh.job.v1.TimeAlignment\x12\x34\n\rsubject_point\x18\n \x01(\x0b\x32\x1d.kinemesh.job.v1.SubjectPoint\x12\x31\n\x08\x61ttempts\x18\x0b \x03(\x0b\x32\x1f.kinemesh.job.v1.MatchedAttempt*\x8c\x01\n\x10SubjectSelection\x12!\n\x1dSUBJECT_SELECTION_UNSPECIFIED\x10\x00\x12\x19\n\x15SUBJECT_SELECTION_ALL\x10\x01\x12\x1a\n\x16SUBJECT_SELECTION_MAIN\x10\x02\x12\x1e\n\x1aSUBJECT_SELECTION_AT_POINT\x10\x03*T\n\tMatchMode\x12\x1a\n\x16MATCH_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11MATCH_MODE_SINGLE\x10\x01\x12\x14\n\x10MATCH_MODE_MULTI\x10\x02*\x84\x01\n\rTimeAlignment\x12\x1e\n\x1aTIME_ALIGNMENT_UNSPECIFIED\x10\x00\x12\x17\n\x13TIME_ALIGNMENT_NONE\x10\x01\x12!\n\x1dTIME_ALIGNMENT_MOVEMENT_START\x10\x02\x12\x17\n\x13TIME_ALIGNMENT_PATH\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kinemesh.job.v1.parameters_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBJECTSELECTION']._serialized_start=1842
-  _globals['_SUBJECTSELECTION']._serialized_end=1982
-  _globals['_MATCHMODE']._serialized_start=1984
-  _globals['_MATCHMODE']._serialized_end=2068
-  _globals['_JOBPARAMETERS']._serialized_start=130
-  _globals['_JOBPARAMETERS']._serialized_end=448
-  _globals['_SUBJECTPOINT']._serialized_start=450
-  _globals['_SUBJECTPOINT']._serialized_end=534
-  _globals['_POSEPARAMETERS']._serialized_start=537
-  _globals['_POSEPARAMETERS']._serialized_end=762
-  _globals['_OVERLAYSTYLE']._serialized_start=765
-  _globals['_OVERLAYSTYLE']._serialized_end=903
-  _globals['_INSTRUCTORPARAMETERS']._serialized_start=906
-  _globals['_INSTRUCTORPARAMETERS']._serialized_end=1074
-  _globals['_ZONE']._serialized_start=1076
-  _globals['_ZONE']._serialized_end=1150
-  _globals['_PITSTOPPARAMETERS']._serialized_start=1153
-  _globals['_PITSTOPPARAMETERS']._serialized_end=1374
-  _globals['_MULTICAMERAPARAMETERS']._serialized_start=1377
-  _globals['_MULTICAMERAPARAMETERS']._serialized_end=1636
-  _globals['_ROUTEMATCHPARAMETERS']._serialized_start=1639
-  _globals['_ROUTEMATCHPARAMETERS']._serialized_end=1839
+  _globals['_SUBJECTSELECTION']._serialized_start=2213
+  _globals['_SUBJECTSELECTION']._serialized_end=2353
+  _globals['_MATCHMODE']._serialized_start=2355
+  _globals['_MATCHMODE']._serialized_end=2439
+  _globals['_TIMEALIGNMENT']._serialized_start=2442
+  _globals['_TIMEALIGNMENT']._serialized_end=2574
+  _globals['_JOBPARAMETERS']._serialized_start=165
+  _globals['_JOBPARAMETERS']._serialized_end=483
+  _globals['_SUBJECTPOINT']._serialized_start=485
+  _globals['_SUBJECTPOINT']._serialized_end=569
+  _globals['_POSEPARAMETERS']._serialized_start=572
+  _globals['_POSEPARAMETERS']._serialized_end=797
+  _globals['_OVERLAYSTYLE']._serialized_start=800
+  _globals['_OVERLAYSTYLE']._serialized_end=938
+  _globals['_INSTRUCTORPARAMETERS']._serialized_start=941
+  _globals['_INSTRUCTORPARAMETERS']._serialized_end=1109
+  _globals['_ZONE']._serialized_start=1111
+  _globals['_ZONE']._serialized_end=1185
+  _globals['_PITSTOPPARAMETERS']._serialized_start=1188
+  _globals['_PITSTOPPARAMETERS']._serialized_end=1409
+  _globals['_MULTICAMERAPARAMETERS']._serialized_start=1412
+  _globals['_MULTICAMERAPARAMETERS']._serialized_end=1671
+  _globals['_MATCHEDATTEMPT']._serialized_start=1673
+  _globals['_MATCHEDATTEMPT']._serialized_end=1768
+  _globals['_ROUTEMATCHPARAMETERS']._serialized_start=1771
+  _globals['_ROUTEMATCHPARAMETERS']._serialized_end=2210
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from kinemesh.common.v1 import common_pb2 as _common_pb2
 from kinemesh.environment.v1 import environment_pb2 as _environment_pb2
+from kinemesh.matcher.v1 import matcher_pb2 as _matcher_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -72,6 +73,38 @@ MATCH_MODE_SINGLE: MatchMode.ValueType  # 1
 MATCH_MODE_MULTI: MatchMode.ValueType  # 2
 """One transform per frame, smoothed."""
 Global___MatchMode: _TypeAlias = MatchMode  # noqa: Y015
+
+class _TimeAlignment:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TimeAlignmentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TimeAlignment.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TIME_ALIGNMENT_UNSPECIFIED: _TimeAlignment.ValueType  # 0
+    """Not set: by the start of movement."""
+    TIME_ALIGNMENT_NONE: _TimeAlignment.ValueType  # 1
+    """Recordings begin together."""
+    TIME_ALIGNMENT_MOVEMENT_START: _TimeAlignment.ValueType  # 2
+    """Climbers leave the ground together."""
+    TIME_ALIGNMENT_PATH: _TimeAlignment.ValueType  # 3
+    """Climbers are at the same place of the route together: dynamic time warping of the paths of their centres of mass
+    onto that of the first.
+    """
+
+class TimeAlignment(_TimeAlignment, metaclass=_TimeAlignmentEnumTypeWrapper):
+    """How the times of several attempts are laid over one another."""
+
+TIME_ALIGNMENT_UNSPECIFIED: TimeAlignment.ValueType  # 0
+"""Not set: by the start of movement."""
+TIME_ALIGNMENT_NONE: TimeAlignment.ValueType  # 1
+"""Recordings begin together."""
+TIME_ALIGNMENT_MOVEMENT_START: TimeAlignment.ValueType  # 2
+"""Climbers leave the ground together."""
+TIME_ALIGNMENT_PATH: TimeAlignment.ValueType  # 3
+"""Climbers are at the same place of the route together: dynamic time warping of the paths of their centres of mass
+onto that of the first.
+"""
+Global___TimeAlignment: _TypeAlias = TimeAlignment  # noqa: Y015
 
 @_typing.final
 class JobParameters(_message.Message):
@@ -430,8 +463,42 @@ class MultiCameraParameters(_message.Message):
 Global___MultiCameraParameters: _TypeAlias = MultiCameraParameters  # noqa: Y015
 
 @_typing.final
+class MatchedAttempt(_message.Message):
+    """One attempt that a job matches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_FIELD_NUMBER: _builtins.int
+    ATTEMPT_ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    DATA_PREFIX_FIELD_NUMBER: _builtins.int
+    camera: _builtins.str
+    """Name of the job's input."""
+    attempt_id: _builtins.str
+    """Attempt of the catalogue; empty for a bare asset."""
+    display_name: _builtins.str
+    """Its name."""
+    data_prefix: _builtins.str
+    """Where what is kept with the attempt lies, up to the last slash; empty for a bare asset."""
+    def __init__(
+        self,
+        *,
+        camera: _builtins.str = ...,
+        attempt_id: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        data_prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "camera", b"camera", "data_prefix", b"data_prefix", "display_name", b"display_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatchedAttempt: _TypeAlias = MatchedAttempt  # noqa: Y015
+
+@_typing.final
 class RouteMatchParameters(_message.Message):
-    """A climber on a reference image."""
+    """Climbers on a reference image."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -441,19 +508,40 @@ class RouteMatchParameters(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     OUTPUT_FRAME_RATE_FIELD_NUMBER: _builtins.int
     STYLE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_IDS_FIELD_NUMBER: _builtins.int
+    TRANSFORM_MODEL_FIELD_NUMBER: _builtins.int
+    ALIGNMENT_FIELD_NUMBER: _builtins.int
+    SUBJECT_POINT_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
-    """Attempt of the catalogue; an alternative to a bare asset."""
+    """Attempt of the catalogue; an alternative to the job's inputs."""
     image_asset_id: _builtins.str
-    """Asset with the reference image."""
+    """Uploaded picture to match with; an alternative to `reference`. The server fills it in."""
     reference: _builtins.str
-    """Built-in reference image; an alternative to an asset."""
+    """Reference image of the catalogue, built in or uploaded. That of the attempt's route when both are empty."""
     mode: Global___MatchMode.ValueType
     """How frames are matched."""
     output_frame_rate: _builtins.float
-    """Frames per second of the output; the clip's own when 0."""
+    """Frames per second of the output, 1 to 120; the first clip's own when 0."""
+    transform_model: _matcher_pb2.TransformModel.ValueType
+    """What the transforms may do; affine in single mode and a homography in multi mode when unspecified."""
+    alignment: Global___TimeAlignment.ValueType
+    """How several attempts are laid over one another in time."""
     @_builtins.property
     def style(self) -> Global___OverlayStyle:
-        """How the poses are drawn."""
+        """How the poses are drawn: one colour per attempt."""
+
+    @_builtins.property
+    def attempt_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further attempts to draw with the first, which must be at the same route; eight in all at most."""
+
+    @_builtins.property
+    def subject_point(self) -> Global___SubjectPoint:
+        """A click on the climber, in jobs over one recording; the longest and largest presence when unset."""
+
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatchedAttempt]:
+        """One per input, in their order. Set by the server."""
 
     def __init__(
         self,
@@ -464,10 +552,15 @@ class RouteMatchParameters(_message.Message):
         mode: Global___MatchMode.ValueType = ...,
         output_frame_rate: _builtins.float = ...,
         style: Global___OverlayStyle | None = ...,
+        attempt_ids: _abc.Iterable[_builtins.str] | None = ...,
+        transform_model: _matcher_pb2.TransformModel.ValueType = ...,
+        alignment: Global___TimeAlignment.ValueType = ...,
+        subject_point: Global___SubjectPoint | None = ...,
+        attempts: _abc.Iterable[Global___MatchedAttempt] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["style", b"style"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["style", b"style", "subject_point", b"subject_point"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "image_asset_id", b"image_asset_id", "mode", b"mode", "output_frame_rate", b"output_frame_rate", "reference", b"reference", "style", b"style"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "attempt_id", b"attempt_id", "attempt_ids", b"attempt_ids", "attempts", b"attempts", "image_asset_id", b"image_asset_id", "mode", b"mode", "output_frame_rate", b"output_frame_rate", "reference", b"reference", "style", b"style", "subject_point", b"subject_point", "transform_model", b"transform_model"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

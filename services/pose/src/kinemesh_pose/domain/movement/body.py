@@ -1,4 +1,4 @@
-"""Joint angles and the centre of mass of a body given by its 33 landmarks.
+"""Joint angles and the scale of a body given by its 33 landmarks.
 
 World landmarks are in metres, origin between the hips, axes of the camera: x to the right of the picture,
 y down, z away from the camera. Angles are in degrees and in space; they are plain angles between segments
@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kinemesh_pose.domain import skeleton as sk
-from kinemesh_pose.domain.skeleton import Bools, Floats
+from kinemesh.bodies import skeleton as sk
+from kinemesh.bodies.mass import torso_visible
+from kinemesh.bodies.skeleton import Bools, Floats
 
 SIDED_ANGLES = ("shoulder_elevation", "elbow_flexion", "hip_flexion", "knee_flexion", "ankle_dorsiflexion")
 MIDDLE_ANGLES = ("trunk_lean", "neck_flexion")
@@ -87,55 +88,10 @@ def _gated(values: Floats, visible: Bools, landmarks: list[int]) -> Floats:
     return np.where(visible[:, landmarks].all(axis=1), values, np.nan)
 
 
-def _mass_weights() -> Floats:
-    weights = np.zeros(sk.COUNT)
-    for mass, share, proximal, distal in _SEGMENTS:
-        weights[list(proximal)] += mass * (1 - share) / len(proximal)
-        weights[list(distal)] += mass * share / len(distal)
-    return weights
-
-
-# Mass of the segment as a share of the body's, and where its centre lies from proximal to distal end:
-# Winter, Biomechanics and Motor Control of Human Movement, 4th ed. 2009, table 4.1 (after Dempster 1955).
-# The head's centre is taken between the ears, the trunk's half-way from shoulders to hips.
-_SEGMENTS: tuple[tuple[float, float, tuple[int, ...], tuple[int, ...]], ...] = (
-    (0.081, 0.5, (sk.LEFT_EAR,), (sk.RIGHT_EAR,)),
-    (0.497, 0.5, (sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER), (sk.LEFT_HIP, sk.RIGHT_HIP)),
-    *(
-        segment
-        for side in (0, 1)
-        for segment in (
-            (0.028, 0.436, (sk.LEFT_SHOULDER + side,), (sk.LEFT_ELBOW + side,)),
-            (0.016, 0.430, (sk.LEFT_ELBOW + side,), (sk.LEFT_WRIST + side,)),
-            (0.006, 0.506, (sk.LEFT_WRIST + side,), (sk.LEFT_INDEX + side,)),
-            (0.100, 0.433, (sk.LEFT_HIP + side,), (sk.LEFT_KNEE + side,)),
-            (0.0465, 0.433, (sk.LEFT_KNEE + side,), (sk.LEFT_ANKLE + side,)),
-            (0.0145, 0.5, (sk.LEFT_ANKLE + side,), (sk.LEFT_FOOT_INDEX + side,)),
-        )
-    ),
-)
-MASS_WEIGHTS = _mass_weights()
-"""[33] weights of the landmarks in the centre of mass; sum 1."""
-
-
-def centre_of_mass(points: Floats, visible: Bools) -> Floats:
-    """Centre of mass of a body: [F, 33, D] → [F, D], same unit; NaN unless shoulders and hips are visible.
-
-    The mean of 14 segments' centres by Winter's mass fractions. Limbs out of sight enter where the model
-    guesses them: leaving them out would make the centre jump.
-    """
-    centre = np.einsum("fkd,k->fd", points, MASS_WEIGHTS)
-    return np.where(_torso_visible(visible)[:, None], centre, np.nan)
-
-
 def metres_per_height(world: NDArray[np.floating], plane: Floats, visible: Bools) -> float:
     """Metres that one picture height spans at the person: median over frames of body size in the world's
     x-y plane divided by body size in the picture (weak perspective). NaN if the torso is never visible."""
-    rows = _torso_visible(visible)
+    rows = torso_visible(visible)
     size = sk.body_size(plane[rows])
     metres = sk.body_size(np.asarray(world[rows][..., :2], dtype=np.float64))
     return float(np.median(metres[size > 0] / size[size > 0])) if (size > 0).any() else float("nan")
-
-
-def _torso_visible(visible: Bools) -> Bools:
-    return np.asarray(visible[:, list(sk.TORSO)].all(axis=1), dtype=np.bool_)

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+from kinemesh.bodies import skeleton
+from kinemesh.bodies.mass import centre_of_mass
+from kinemesh.bodies.skeleton import Floats, Ints
 from kinemesh.errors import InvalidArgument
-from kinemesh_pose.domain import skeleton
 from kinemesh_pose.domain.movement import body, signals
-from kinemesh_pose.domain.skeleton import Floats, Ints
 
 VERSION = 1
 """Of the summary's keys and definitions."""
@@ -29,7 +30,7 @@ class PersonTrack:
     time_s: Floats
     """[F] increasing presentation times."""
     landmarks: NDArray[np.float32]
-    """[F, 33, 5] in the picture, see :mod:`~kinemesh_pose.domain.skeleton`."""
+    """[F, 33, 5] in the picture, see :mod:`~kinemesh.bodies.skeleton`."""
     world: NDArray[np.float32]
     """[F, 33, ≥3] metres, see :mod:`~kinemesh_pose.domain.movement.body`."""
     aspect: float
@@ -99,7 +100,7 @@ def movement_metrics(person: PersonTrack, options: MovementOptions | None = None
     plane = skeleton.image_plane(person.landmarks, person.aspect)
 
     angles = body.joint_angles(person.world, visible)
-    com = body.centre_of_mass(plane, visible)
+    com = centre_of_mass(plane, visible)
     joints = np.asarray(person.world[:, body.JOINT_INDEX, :3], dtype=np.float64)
     joints = np.where(visible[:, body.JOINT_INDEX, None], joints, np.nan)
     metres = body.metres_per_height(person.world, plane, visible)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import interpolate, signal
 
-from kinemesh_pose.domain.skeleton import Bools, Floats, Ints
+from kinemesh.bodies.skeleton import Bools, Floats, Ints
 
 RATE_HZ = 60.0
 """Rate of the uniform grid."""

@@ -8,9 +8,9 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from kinemesh.bodies import skeleton
+from kinemesh.bodies.skeleton import Bools, Floats, Ints
 from kinemesh.errors import InvalidArgument, NotFound
-from kinemesh_pose.domain import skeleton
-from kinemesh_pose.domain.skeleton import Bools, Floats, Ints
 
 
 class Subject(Enum):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kinemesh.bodies.subject import Selection, Subject, presence, select
 from kinemesh.errors import InvalidArgument, NotFound
-from kinemesh_pose.domain.subject import Selection, Subject, presence, select
 
 ASPECT = 2.0
 
