@@ -16,6 +16,7 @@ from __future__ import annotations
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.detections import Box, Detection, FrameResult, ModelTest, PersonResult, TrackedObject
 from kinemesh_client.environments import Calibration, Environment, Homography, Identity
+from kinemesh_client.matching import AttemptMatch, FrameMatch, MatchResult, MatchStatus
 from kinemesh_client.resources import (
     Asset,
     Failure,
@@ -29,16 +30,35 @@ from kinemesh_client.resources import (
     Session,
     StageProgress,
 )
+from kinemesh_client.route_catalogue import (
+    Area,
+    Attempt,
+    Cleared,
+    ClimbMetrics,
+    Comparison,
+    RecentAttempt,
+    ReferenceImage,
+    Route,
+    SearchHit,
+    Tree,
+)
 from kinemesh_client.tracking import CameraTrack, Presence, TaskStatus, TrackingUpdate
 
 __all__ = [
+    "Area",
     "Asset",
+    "Attempt",
+    "AttemptMatch",
     "Box",
     "Calibration",
     "CameraTrack",
+    "Cleared",
+    "ClimbMetrics",
+    "Comparison",
     "Detection",
     "Environment",
     "Failure",
+    "FrameMatch",
     "FrameResult",
     "Homography",
     "Identity",
@@ -46,6 +66,8 @@ __all__ = [
     "JobEvent",
     "KinemeshClient",
     "LogLine",
+    "MatchResult",
+    "MatchStatus",
     "Model",
     "ModelTest",
     "Output",
@@ -53,9 +75,14 @@ __all__ = [
     "PersonResult",
     "Pipeline",
     "Presence",
+    "RecentAttempt",
+    "ReferenceImage",
+    "Route",
+    "SearchHit",
     "Session",
     "StageProgress",
     "TaskStatus",
     "TrackedObject",
     "TrackingUpdate",
+    "Tree",
 ]

@@ -17,10 +17,14 @@ import httpx
 from kinemesh.errors import DeadlineExceeded, InvalidArgument, KinemeshError
 from kinemesh_client import transfer, watching
 from kinemesh_client.answers import answer, unreachable
+from kinemesh_client.attempts import Attempts
 from kinemesh_client.detections import ModelTest
 from kinemesh_client.environments import Environments
+from kinemesh_client.matching import Matching
 from kinemesh_client.paths import page_params, path_id
+from kinemesh_client.references import References
 from kinemesh_client.resources import Asset, Job, JobEvent, LogLine, Model, Output, Page, Pipeline, Session
+from kinemesh_client.routes import Areas, Routes
 from kinemesh_client.tracking import Tracking
 from kinemesh_client.transfer import Progress
 
@@ -40,6 +44,11 @@ class KinemeshClient:
     :param timeout_s: longest silence of the gateway within a call.
     :ivar environments: sites with several cameras.
     :ivar tracking: people across the cameras of a site.
+    :ivar areas: crags and halls of the route catalogue.
+    :ivar routes: their routes, the tree over all, and search.
+    :ivar attempts: goes at routes.
+    :ivar references: pictures of walls, on which attempts are compared.
+    :ivar matching: climbers on such a picture.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 20.0) -> None:
@@ -50,6 +59,11 @@ class KinemeshClient:
         )
         self.environments = Environments(self._call)
         self.tracking = Tracking(self.url, self._call)
+        self.areas = Areas(self._call)
+        self.routes = Routes(self._call, self._send)
+        self.attempts = Attempts(self._call, self._fetch)
+        self.references = References(self._call, self._fetch)
+        self.matching = Matching(self._call)
 
     async def __aenter__(self) -> Self:
         return self
@@ -107,9 +121,16 @@ class KinemeshClient:
         """Delete an asset and its bytes."""
         await self._call("DELETE", f"/api/v1/assets/{path_id(asset_id)}")
 
-    async def create_job(self, pipeline: str, asset_id: str, parameters: Mapping[str, Any]) -> Job:
-        """Queue a job over one asset; over those of its site, and an empty ``asset_id``, for ``multi_camera``."""
-        named = {"asset_id": asset_id} if asset_id else {}
+    async def create_job(self, pipeline: str, asset_id: str | Sequence[str], parameters: Mapping[str, Any]) -> Job:
+        """Queue a job over one asset; over those that its parameters name, if ``asset_id`` is empty.
+
+        :param asset_id: several for ``route_match``; their cameras are ``attempt1``, ``attempt2``, …
+        """
+        named: dict[str, Any] = {}
+        if isinstance(asset_id, str):
+            named = {"asset_id": asset_id} if asset_id else {}
+        elif asset_id:
+            named = {"inputs": [{"camera": f"attempt{n}", "asset_id": one} for n, one in enumerate(asset_id, 1)]}
         body = {"pipeline": pipeline, **named, "parameters": dict(parameters)}
         return Job.of(await self._call("POST", "/api/v1/jobs", json=body))
 
@@ -265,8 +286,11 @@ class KinemeshClient:
     async def _call(self, method: str, path: str, **request: Any) -> Any:
         return answer(await self._send(method, path, **request))
 
+    async def _fetch(self, path: str, target: Path, progress: Progress) -> Path:
+        return await transfer.receive(self._http, path, None, target, progress)
+
     async def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        headers = {} if method == "GET" else {"Idempotency-Key": uuid.uuid4().hex}
+        headers = {**({} if method == "GET" else {"Idempotency-Key": uuid.uuid4().hex}), **request.pop("headers", {})}
         try:
             return await self._http.request(method, path, headers=headers, **request)
         except httpx.TransportError as error:

@@ -16,6 +16,9 @@ from kinemesh_client.answers import failure, unreachable
 Progress = Callable[[int], None]
 """Told how many bytes have just been sent or received; a negative number takes back those of a failed attempt."""
 
+Fetch = Callable[[str, Path, Progress], Awaitable[Path]]
+"""Writes what a path of the API answers with to a file, whole or not at all, and returns its absolute path."""
+
 _CHUNK: Final = 256 * 1024
 _ATTEMPTS: Final = 3
 _PAUSE_S: Final = 0.5
@@ -66,9 +69,10 @@ async def send(path: Path, upload: Mapping[str, Any], size: int, progress: Progr
         return [task.result() for task in tasks]
 
 
-async def receive(http: httpx.AsyncClient, url: str, size: int, target: Path, progress: Progress) -> Path:
+async def receive(http: httpx.AsyncClient, url: str, size: int | None, target: Path, progress: Progress) -> Path:
     """Write what ``url`` answers with to ``target``, whole or not at all, and return its absolute path.
 
+    :param size: that it must have; if None, that which the answer announces, which HTTP itself sees to.
     :raises KinemeshError: what the mesh answered, or ``DOWNLOAD_INCOMPLETE``.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +112,7 @@ async def _put(
     return await _attempts(attempt)
 
 
-async def _get(http: httpx.AsyncClient, url: str, size: int, partial: Path, progress: Progress) -> None:
+async def _get(http: httpx.AsyncClient, url: str, size: int | None, partial: Path, progress: Progress) -> None:
     received = 0
     with _counting(progress) as count:
         async with http.stream("GET", url, timeout=_TIMEOUT) as response:
@@ -120,7 +124,7 @@ async def _get(http: httpx.AsyncClient, url: str, size: int, partial: Path, prog
                     await asyncio.to_thread(file.write, chunk)
                     received += len(chunk)
                     count(len(chunk))
-        if received != size:
+        if size is not None and received != size:
             raise Aborted("DOWNLOAD_INCOMPLETE", f"{received} of {size} bytes arrived.")
 
 

@@ -8,7 +8,7 @@ import typer
 
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
-from kinemesh_client.cli.output import err, print_json, print_page, print_table
+from kinemesh_client.cli.output import print_deleted, print_json, print_page, print_table
 from kinemesh_client.cli.running import run
 from kinemesh_client.resources import Asset, Page, Pipeline
 
@@ -54,10 +54,7 @@ def delete_asset(
             await client.delete_asset(asset_id)
 
     run(act())
-    if as_json:
-        print_json({"asset_id": asset_id, "deleted": True})
-    else:
-        err.print(f"The asset {asset_id} was deleted.")
+    print_deleted("asset", asset_id, as_json=as_json)
 
 
 def pipelines(as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.DATA_DIR) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from kinemesh_client import local
-from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
-from kinemesh_client.cli.output import err, out, print_json, print_page, print_table
+from kinemesh_client.cli.options import AsJson, DataDir, Url, with_client
+from kinemesh_client.cli.output import err, out, print_deleted, print_json, print_page, print_table, short_time
 from kinemesh_client.cli.parameters import existing
 from kinemesh_client.cli.processing import given
 from kinemesh_client.cli.progress import bars
-from kinemesh_client.cli.running import run
 from kinemesh_client.cli.sites import brought, warn
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.environments import Environment, Identity
@@ -28,8 +26,6 @@ EnvironmentId = Annotated[str, typer.Argument(metavar="ENV", help="The environme
 SiteDescription = Annotated[Path, typer.Argument(metavar="FILE.json", help="Description of the site.")]
 Axes = Annotated[str, typer.Option(metavar="XY|YX", help="Order of the coordinates; XY if the file does not say.")]
 ValidateOnly = Annotated[bool, typer.Option("--validate-only", help="Only check and report.")]
-
-T = TypeVar("T")
 
 
 @app.command("list")
@@ -44,12 +40,12 @@ def list_(
     async def ask(client: KinemeshClient) -> Page[Environment]:
         return await client.environments.list(limit)
 
-    page = _with_client(url, data_dir, ask)
+    page = with_client(url, data_dir, ask)
     columns = ("environment", "name", "cameras", "calibrated", "created")
 
     def row(one: Environment) -> tuple[str, ...]:
         calibrated = f"{len(one.calibrated)}/{len(one.cameras)}"
-        return one.environment_id, one.name, ", ".join(one.cameras), calibrated, _short(one.create_time)
+        return one.environment_id, one.name, ", ".join(one.cameras), calibrated, short_time(one.create_time)
 
     print_page("environments", page.items, page.total, columns, row, as_json=as_json)
 
@@ -59,7 +55,7 @@ def show(
     environment_id: EnvironmentId, as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.DATA_DIR
 ) -> None:
     """One environment; --json prints what `update` takes again."""
-    found = _with_client(url, data_dir, lambda client: client.environments.get(environment_id))
+    found = with_client(url, data_dir, lambda client: client.environments.get(environment_id))
     _print_environment(found, as_json)
 
 
@@ -86,11 +82,8 @@ def delete(
     environment_id: EnvironmentId, as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.DATA_DIR
 ) -> None:
     """Delete an environment and its gallery; refused while a job that is not over uses it. Recordings stay."""
-    _with_client(url, data_dir, lambda client: client.environments.delete(environment_id))
-    if as_json:
-        print_json({"environment_id": environment_id, "deleted": True})
-    else:
-        err.print(f"The environment {escape(environment_id)} was deleted.")
+    with_client(url, data_dir, lambda client: client.environments.delete(environment_id))
+    print_deleted("environment", environment_id, as_json=as_json)
 
 
 @app.command()
@@ -116,7 +109,7 @@ def homography(
     if remove != (file is None):
         raise typer.BadParameter("Either a file or --remove is needed.", param_hint="FILE")
     if file is None:
-        _with_client(url, data_dir, lambda client: client.environments.delete_homography(environment_id, camera))
+        with_client(url, data_dir, lambda client: client.environments.delete_homography(environment_id, camera))
         if as_json:
             print_json({"environment_id": environment_id, "camera": camera, "deleted": True})
         return
@@ -129,7 +122,7 @@ def homography(
         image_height=height,
     )
     path, named = existing(file, "FILE"), "" if camera == "-" else camera
-    found = _with_client(
+    found = with_client(
         url,
         data_dir,
         lambda client: client.environments.upload_homography(
@@ -163,7 +156,7 @@ def calibrate(
     """Calibrate several cameras at once, all or none."""
     options = given(image_axes=_axes(image_axes, "--image-axes"), map_axes=_axes(map_axes, "--map-axes"))
     path = existing(file, "FILE")
-    found = _with_client(
+    found = with_client(
         url,
         data_dir,
         lambda client: client.environments.calibrate(environment_id, path, options, validate_only=validate_only),
@@ -185,11 +178,11 @@ def identities(
     data_dir: DataDir = local.DATA_DIR,
 ) -> None:
     """The persons whom an environment's gallery knows, last seen first."""
-    page = _with_client(url, data_dir, lambda client: client.environments.identities(environment_id, limit))
+    page = with_client(url, data_dir, lambda client: client.environments.identities(environment_id, limit))
     columns = ("person", "first seen", "last seen", "cameras", "jobs")
 
     def row(one: Identity) -> tuple[object, ...]:
-        seen = _short(one.first_seen_time), _short(one.last_seen_time)
+        seen = short_time(one.first_seen_time), short_time(one.last_seen_time)
         return one.global_id, *seen, ", ".join(one.cameras), one.jobs
 
     print_page("identities", page.items, page.total, columns, row, as_json=as_json)
@@ -204,7 +197,7 @@ def forget(
     data_dir: DataDir = local.DATA_DIR,
 ) -> None:
     """Delete one person's data: in the gallery, and in the results of finished jobs."""
-    changed = _with_client(url, data_dir, lambda client: client.environments.forget(environment_id, person))
+    changed = with_client(url, data_dir, lambda client: client.environments.forget(environment_id, person))
     if as_json:
         print_json({"environment_id": environment_id, "global_id": person, "changed_jobs": changed})
     else:
@@ -219,22 +212,14 @@ def _bring(file: Path, name: str, only_new: bool, url: str, data_dir: Path, as_j
             async with brought(client, site, progress, name=name, only_new=only_new) as there:
                 return there
 
-    _print_environment(_with_client(url, data_dir, act), as_json)
-
-
-def _with_client(url: str, data_dir: Path, action: Callable[[KinemeshClient], Awaitable[T]]) -> T:
-    async def act() -> T:
-        async with reached(url, data_dir) as client:
-            return await action(client)
-
-    return run(act())
+    _print_environment(with_client(url, data_dir, act), as_json)
 
 
 def _print_environment(found: Environment, as_json: bool) -> None:
     if as_json:
         print_json(dict(found.raw))
         return
-    out.print(f"[bold]{escape(found.environment_id)}[/]  {escape(found.name)}  {_short(found.create_time)}")
+    out.print(f"[bold]{escape(found.environment_id)}[/]  {escape(found.name)}  {short_time(found.create_time)}")
     rows = []
     for camera in found.raw["cameras"]:
         quality = (camera.get("homography") or {}).get("quality") or {}
@@ -259,7 +244,3 @@ def _size(text: str) -> tuple[int | None, int | None]:
     if not (width.isdecimal() and height.isdecimal()):
         raise typer.BadParameter("Width and height are needed, such as 1920x1080.", param_hint="--image-size")
     return int(width), int(height)
-
-
-def _short(time: str) -> str:
-    return time[:19].replace("T", " ")

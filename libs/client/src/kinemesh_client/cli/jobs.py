@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from kinemesh_client import local
-from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
-from kinemesh_client.cli.output import err, out, print_json, print_page, print_table
+from kinemesh_client.cli.options import AsJson, DataDir, Url, with_client
+from kinemesh_client.cli.output import out, print_deleted, print_json, print_page, print_table, short_time
 from kinemesh_client.cli.processing import Outcome, report
 from kinemesh_client.cli.progress import bars, follow
-from kinemesh_client.cli.running import run
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.resources import Job, LogLine
 
@@ -34,22 +32,21 @@ def list_(
 ) -> None:
     """Your jobs, newest first."""
 
-    async def collect() -> tuple[list[Job], int]:
-        async with reached(url, data_dir) as client:
-            jobs: list[Job] = []
-            token = ""
-            while True:
-                page = await client.list_jobs(min(_PAGE, limit - len(jobs)), token, state or ())
-                jobs += page.items
-                token = page.next_page_token
-                if not token or len(jobs) >= limit:
-                    return jobs, page.total
+    async def collect(client: KinemeshClient) -> tuple[list[Job], int]:
+        jobs: list[Job] = []
+        token = ""
+        while True:
+            page = await client.list_jobs(min(_PAGE, limit - len(jobs)), token, state or ())
+            jobs += page.items
+            token = page.next_page_token
+            if not token or len(jobs) >= limit:
+                return jobs, page.total
 
-    jobs, total = run(collect())
+    jobs, total = with_client(url, data_dir, collect)
     columns = ("job", "pipeline", "state", "stage", "progress", "created")
 
     def row(job: Job) -> tuple[str, ...]:
-        return job.job_id, job.pipeline, job.state, job.stage, f"{job.progress:.0%}", _short(job.create_time)
+        return job.job_id, job.pipeline, job.state, job.stage, f"{job.progress:.0%}", short_time(job.create_time)
 
     print_page("jobs", jobs, total, columns, row, as_json=as_json)
 
@@ -57,25 +54,22 @@ def list_(
 @app.command()
 def show(job_id: JobId, as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.DATA_DIR) -> None:
     """One job."""
-    job = _with_client(url, data_dir, lambda client: client.get_job(job_id))
+    job = with_client(url, data_dir, lambda client: client.get_job(job_id))
     _print_job(job, as_json)
 
 
 @app.command()
 def cancel(job_id: JobId, as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.DATA_DIR) -> None:
     """Stop a job; what it wrote is removed."""
-    job = _with_client(url, data_dir, lambda client: client.cancel_job(job_id))
+    job = with_client(url, data_dir, lambda client: client.cancel_job(job_id))
     _print_job(job, as_json)
 
 
 @app.command()
 def delete(job_id: JobId, as_json: AsJson = False, url: Url = "", data_dir: DataDir = local.DATA_DIR) -> None:
     """Delete a job with all its results."""
-    _with_client(url, data_dir, lambda client: client.delete_job(job_id))
-    if as_json:
-        print_json({"job_id": job_id, "deleted": True})
-    else:
-        err.print(f"The job {job_id} was deleted.")
+    with_client(url, data_dir, lambda client: client.delete_job(job_id))
+    print_deleted("job", job_id, as_json=as_json)
 
 
 @app.command()
@@ -92,7 +86,7 @@ def logs(job_id: JobId, as_json: AsJson = False, url: Url = "", data_dir: DataDi
             if not token:
                 return lines
 
-    lines = _with_client(url, data_dir, collect)
+    lines = with_client(url, data_dir, collect)
     if as_json:
         print_json({"logs": [{"time": line.time, "level": line.level, "text": line.text} for line in lines]})
         return
@@ -110,29 +104,17 @@ def watch(job_id: JobId, as_json: AsJson = False, url: Url = "", data_dir: DataD
             job, stages = await follow(client, job, progress)
         return Outcome(job, {}, sum(stages.values()), stages)
 
-    report(_with_client(url, data_dir, look), as_json=as_json)
-
-
-def _with_client(url: str, data_dir: Path, action: Any) -> Any:
-    async def act() -> Any:
-        async with reached(url, data_dir) as client:
-            return await action(client)
-
-    return run(act())
+    report(with_client(url, data_dir, look), as_json=as_json)
 
 
 def _print_job(job: Job, as_json: bool) -> None:
     if as_json:
         print_json(dict(job.raw))
         return
-    out.print(f"[bold]{job.job_id}[/]  {job.pipeline}  {job.state}  {job.progress:.0%}  {_short(job.create_time)}")
+    out.print(f"[bold]{job.job_id}[/]  {job.pipeline}  {job.state}  {job.progress:.0%}  {short_time(job.create_time)}")
     if job.failure is not None:
         out.print(f"[red]{escape(job.failure.message)}[/] ({job.failure.reason})")
     rows = ((s.stage, f"{s.tasks_done}/{s.tasks}", f"{s.progress:.0%}") for s in job.stages)
     print_table(("stage", "tasks", "progress"), rows)
     if job.outputs:
         print_table(("output", "type", "bytes"), ((o.name, o.content_type, o.size_bytes) for o in job.outputs))
-
-
-def _short(time: str) -> str:
-    return time[:19].replace("T", " ")

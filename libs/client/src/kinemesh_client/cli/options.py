@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from kinemesh.errors import Unavailable
+from kinemesh_client.cli.running import run
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.local import running_url
 
@@ -17,6 +18,8 @@ DataDir = Annotated[Path, typer.Option(envvar="KINEMESH_DATA_DIR", help="Folder 
 Url = Annotated[str, typer.Option(envvar="KINEMESH_URL", help="A mesh elsewhere, such as http://127.0.0.1:8080.")]
 Models = Annotated[str, typer.Option(help="default, mock (synthetic people), or a model repository's path.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -34,3 +37,13 @@ async def reached(url: str, data_dir: Path) -> AsyncIterator[KinemeshClient]:
         )
     async with KinemeshClient(address) as client:
         yield client
+
+
+def with_client(url: str, data_dir: Path, action: Callable[[KinemeshClient], Awaitable[T]]) -> T:
+    """What an action on the mesh of :func:`reached` comes to; ends in order on signals."""
+
+    async def act() -> T:
+        async with reached(url, data_dir) as client:
+            return await action(client)
+
+    return run(act())

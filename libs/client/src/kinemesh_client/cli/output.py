@@ -22,12 +22,15 @@ COLORS = {
     "up": "green",
     "SUCCEEDED": "green",
     "READY": "green",
+    "MATCHED": "green",
     "RUNNING": "cyan",
     "IMPORTING": "cyan",
     "FAILED": "red",
     "REJECTED": "red",
     "failed": "red",
     "MISSING": "yellow",
+    "WEAK": "yellow",
+    "CANNOT_MATCH": "red",
     "down": "red",
 }
 
@@ -93,6 +96,19 @@ def print_page(
     print_table(columns, [row(item) for item in items])
     if len(items) < total:
         err.print(f"{len(items)} of {total} {what}; --limit shows more.")
+
+
+def print_deleted(what: str, name: str, *, as_json: bool) -> None:
+    """That something was deleted: ``what``, such as "route", by its id."""
+    if as_json:
+        print_json({f"{what}_id": name, "deleted": True})
+    else:
+        err.print(f"The {what} {escape(name)} was deleted.")
+
+
+def short_time(time: str) -> str:
+    """RFC 3339 for people, to the second."""
+    return time[:19].replace("T", " ")
 
 
 def print_wide(made: Table, console: Console) -> None:

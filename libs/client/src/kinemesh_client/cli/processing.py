@@ -22,6 +22,7 @@ from kinemesh_client.cli.progress import bars, follow
 from kinemesh_client.cli.running import Exit
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.resources import Job
+from kinemesh_client.transfer import size_of
 
 Place = Callable[[str, str], Path | None]
 """Where an output goes, by the job's id and the output's name; None leaves it out."""
@@ -90,6 +91,18 @@ async def process(client: KinemeshClient, request: Request) -> Outcome:
             if job is None or not request.keep:
                 await clear(client.delete_asset(asset.asset_id), f"the asset {asset.asset_id}")
     return Outcome(job, files, seconds, stages)
+
+
+async def upload(client: KinemeshClient, path: Path, kind: str, progress: Progress) -> str:
+    """Send a file, with a bar of its own; returns the asset's id. What is refused does not stay.
+
+    :param kind: VIDEO or IMAGE.
+    """
+    bar = progress.add_task(f"upload {path.name}", total=size_of(path))
+    asset = await client.upload(
+        path, kind=kind, keep_refused=False, progress=lambda count: progress.advance(bar, count)
+    )
+    return asset.asset_id
 
 
 async def fetch(client: KinemeshClient, job: Job, place: Place, progress: Progress) -> dict[str, Path]:

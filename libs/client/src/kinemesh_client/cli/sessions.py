@@ -11,7 +11,7 @@ from rich.markup import escape
 from kinemesh.errors import KinemeshError
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
-from kinemesh_client.cli.output import err, out, print_json, print_page, print_table
+from kinemesh_client.cli.output import out, print_deleted, print_json, print_page, print_table, short_time
 from kinemesh_client.cli.parameters import At, Threshold, Video, existing, point_of
 from kinemesh_client.cli.processing import Outcome, clear, follow_or_cancel, given, report
 from kinemesh_client.cli.progress import bars
@@ -72,7 +72,7 @@ def list_(
     columns = ("session", "name", "result", "latest job", "created")
 
     def row(one: Session) -> tuple[str, ...]:
-        return one.session_id, one.name, "yes" if one.has_result else "no", one.job_id, _short(one)
+        return one.session_id, one.name, "yes" if one.has_result else "no", one.job_id, short_time(one.create_time)
 
     print_page("sessions", page.items, page.total, columns, row, as_json=as_json)
 
@@ -102,7 +102,8 @@ def show(
     elif as_json:
         print_json({**session.raw, "metrics": metrics})
     else:
-        out.print(f"[bold]{session.session_id}[/]  {escape(session.name)}  {_short(session)}  job {session.job_id}")
+        created = short_time(session.create_time)
+        out.print(f"[bold]{session.session_id}[/]  {escape(session.name)}  {created}  job {session.job_id}")
         figures = ((name, f"{value:g}") for name, value in (metrics or {}).items() if isinstance(value, int | float))
         print_table(("metric", "value"), figures)
 
@@ -137,10 +138,7 @@ def delete(session_id: SessionId, as_json: AsJson = False, url: Url = "", data_d
             await client.delete_session(session_id)
 
     run(act())
-    if as_json:
-        print_json({"session_id": session_id, "deleted": True})
-    else:
-        err.print(f"The session {session_id} was deleted.")
+    print_deleted("session", session_id, as_json=as_json)
 
 
 async def _follow(client: KinemeshClient, session: Session) -> Outcome:
@@ -157,7 +155,3 @@ def _report(session: Session, outcome: Outcome, as_json: bool) -> None:
 
 def _parameters(at: str, model: str, threshold: float | None) -> dict[str, Any]:
     return given(subject_point=point_of(at) if at else None, model=model or None, threshold=threshold)
-
-
-def _short(session: Session) -> str:
-    return session.create_time[:19].replace("T", " ")

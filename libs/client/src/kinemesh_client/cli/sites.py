@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -12,11 +11,10 @@ from rich.progress import Progress
 
 from kinemesh.errors import AlreadyExists, NotFound
 from kinemesh_client.cli.output import err
-from kinemesh_client.cli.processing import clear
+from kinemesh_client.cli.processing import clear, upload
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.environments import Environment, Homography
 from kinemesh_client.site_file import SiteFile
-from kinemesh_client.transfer import size_of
 
 
 @asynccontextmanager
@@ -38,7 +36,7 @@ async def brought(
         if "cameras" in described:
             described["cameras"] = _cameras(described["cameras"], before)
         if site.picture is not None:
-            uploaded.append(await _upload(client, site.picture, "IMAGE", progress))
+            uploaded.append(await upload(client, site.picture, "IMAGE", progress))
             described["ground_plane"] = {**described["ground_plane"], "image_asset_id": uploaded[-1]}
         if before is None:
             environment_id = (await client.environments.create(described)).environment_id
@@ -51,7 +49,7 @@ async def brought(
             for camera, videos in site.videos.items():
                 recordings[camera] = rows = []
                 for video in videos:
-                    asset_id = await _upload(client, video.path, "VIDEO", progress)
+                    asset_id = await upload(client, video.path, "VIDEO", progress)
                     uploaded.append(asset_id)
                     start = {} if video.start_sec is None else {"start_sec": video.start_sec}
                     rows.append({"asset_id": asset_id, **start})
@@ -127,11 +125,3 @@ def warn(homography: Homography) -> None:
     """Print what a person should look at."""
     for sentence in homography.warnings:
         err.print(f"[yellow]{escape(homography.camera)}:[/] {escape(sentence)}")
-
-
-async def _upload(client: KinemeshClient, path: Path, kind: str, progress: Progress) -> str:
-    bar = progress.add_task(f"upload {path.name}", total=size_of(path))
-    asset = await client.upload(
-        path, kind=kind, keep_refused=False, progress=lambda count: progress.advance(bar, count)
-    )
-    return asset.asset_id
