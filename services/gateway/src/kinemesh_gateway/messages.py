@@ -40,9 +40,11 @@ def state_name(job: job_pb2.Job) -> str:
 
 
 def job_json(job: job_pb2.Job) -> dict[str, Any]:
-    """A job; its parameters are those of its pipeline, without the wrapper."""
+    """A job; its parameters are those of its pipeline, without the wrapper and without keys of objects."""
     chosen = job.parameters.WhichOneof("pipeline")
     parameters = to_json(getattr(job.parameters, chosen)) if chosen else {}
+    for attempt in parameters.get("attempts", ()):
+        del attempt["data_prefix"]
     return to_json(job) | {"parameters": parameters}
 
 

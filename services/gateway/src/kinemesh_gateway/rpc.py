@@ -15,6 +15,7 @@ from kinemesh.detect_track.v1 import detect_track_pb2_grpc
 from kinemesh.environment.v1 import environment_pb2_grpc
 from kinemesh.job.v1 import job_pb2_grpc
 from kinemesh.model.v1 import model_pb2_grpc
+from kinemesh.route.v1 import route_pb2_grpc
 from kinemesh.serving.channel import open_channel
 from kinemesh.serving.health import Check
 from kinemesh.session.v1 import session_pb2_grpc
@@ -35,6 +36,7 @@ class Upstreams:
     environments: Any
     jobs: Any
     models: Any
+    routes: Any
     sessions: Any
     checks: Mapping[str, Check]
 
@@ -55,6 +57,7 @@ async def connect_upstreams(settings: UpstreamSettings) -> AsyncIterator[Upstrea
             environments=environment_pb2_grpc.EnvironmentServiceStub(ingest),
             jobs=job_pb2_grpc.JobServiceStub(ingest),
             models=model_pb2_grpc.ModelServiceStub(ingest),
+            routes=route_pb2_grpc.RouteServiceStub(ingest),
             sessions=session_pb2_grpc.SessionServiceStub(ingest),
             checks={name: _serving(channel) for name, channel in channels.items()},
         )

@@ -23,12 +23,29 @@ _HARMLESS = frozenset(
     )
 )
 OCTETS = "application/octet-stream"
+_SUFFIXES = {
+    "application/vnd.apache.parquet": ".parquet",
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "video/avi": ".avi",
+    "video/mp4": ".mp4",
+    "video/quicktime": ".mov",
+    "video/webm": ".webm",
+    "video/x-matroska": ".mkv",
+    "video/x-msvideo": ".avi",
+}
 
 
 def safe_type(content_type: str) -> str:
     """The media type if it is one that cannot carry a script, else that of plain bytes."""
     kind = content_type.split(";", 1)[0].strip().lower()
     return kind if kind in _HARMLESS else OCTETS
+
+
+def suffix(content_type: str) -> str:
+    """What the name of a file of a media type ends with; empty for types that have no usual one."""
+    return _SUFFIXES.get(safe_type(content_type), "")
 
 
 def inline(filename: str) -> str:

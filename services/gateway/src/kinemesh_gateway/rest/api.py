@@ -17,14 +17,19 @@ from starlette.middleware.cors import CORSMiddleware
 from kinemesh.errors import Unavailable
 from kinemesh_gateway.rest import (
     analyze,
+    areas,
     assets,
+    attempts,
     environments,
     health,
     jobs,
+    match,
     models,
     pipelines,
     pitstop,
     processing_tasks,
+    references,
+    routes,
     session_resources,
     sessions,
     tracks,
@@ -38,7 +43,9 @@ from kinemesh_gateway.rest.parameters import (
     MultiCameraParameters,
     PitstopParameters,
     PoseParameters,
+    RouteMatchParameters,
 )
+from kinemesh_gateway.rest.route_resources import ReferenceCreate
 from kinemesh_gateway.rest.shared_frames import SharedFramesProtocol
 from kinemesh_gateway.rest.sites import HomographyBody
 from kinemesh_gateway.rest.upload import Uploader
@@ -53,7 +60,8 @@ _log = structlog.get_logger()
 _IDLE_S = 75
 
 _STREAMED = re.compile(
-    "|".join((analyze.PATH, pitstop.PATH, f"{sessions.PATH}/import", f"{models.PATH}/[^/]+/test")), re.ASCII
+    "|".join((analyze.PATH, pitstop.PATH, references.PATH, f"{sessions.PATH}/import", f"{models.PATH}/[^/]+/test")),
+    re.ASCII,
 )
 _ROUTERS = (
     assets,
@@ -63,6 +71,12 @@ _ROUTERS = (
     environments,
     tracks,
     session_resources,
+    # A path such as /routes/areas must be looked for before /routes/{route_id}.
+    areas,
+    references,
+    attempts,
+    routes,
+    match,
     analyze,
     processing_tasks,
     sessions,
@@ -75,6 +89,8 @@ _IN_TEXT = (
     InstructorParameters,
     PitstopParameters,
     MultiCameraParameters,
+    RouteMatchParameters,
+    ReferenceCreate,
     sessions.ImportMetadata,
     HomographyBody,
     processing_tasks.StatusUpdate,

@@ -141,9 +141,11 @@ async def remove(call: Caller, asset_id: str) -> None:
 
 
 @asynccontextmanager
-async def from_form(call: Caller, uploader: Uploader, form: Form) -> AsyncIterator[asset_pb2.Asset]:
+async def from_form(
+    call: Caller, uploader: Uploader, form: Form, kind: str = "VIDEO"
+) -> AsyncIterator[asset_pb2.Asset]:
     """A form's file as a checked asset, which goes again when what is done with it fails: nobody else knows it."""
-    created = await announce(call, form.filename, form.content_type, form.size)
+    created = await announce(call, form.filename, form.content_type, form.size, kind=kind)
     asset_id = created.asset.asset_id
     try:
         yield await confirm(call, asset_id, await uploader.put(form, created))

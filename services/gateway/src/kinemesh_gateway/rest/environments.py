@@ -10,11 +10,11 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from pydantic import Field
 
 from kinemesh.environment.v1 import calibration_pb2, environment_pb2
-from kinemesh.errors import InvalidArgument, UnsupportedMedia
+from kinemesh.errors import InvalidArgument
 from kinemesh_gateway.messages import from_json, to_json
 from kinemesh_gateway.rest.context import Caller, CallerDep, EnvironmentId, IdempotencyKey, Name, PageDep
 from kinemesh_gateway.rest.errors import documented
-from kinemesh_gateway.rest.forms import checked, form_document, parsed
+from kinemesh_gateway.rest.forms import checked, form_document, is_json, or_json, parsed
 from kinemesh_gateway.rest.schemas import Body
 from kinemesh_gateway.rest.sites import (
     IMAGE_AXES,
@@ -56,12 +56,6 @@ class _FormSource(_FormAxes):
     map_to_image: bool = False
     image_width: int = Field(default=0, ge=0, lt=2**31)
     image_height: int = Field(default=0, ge=0, lt=2**31)
-
-
-def _or_json(form: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """A form's documentation, when the body may be JSON as well."""
-    body = form["requestBody"]
-    return {"requestBody": {**body, "content": {**body["content"], "application/json": {"schema": schema}}}}
 
 
 @router.post("", status_code=201, response_model=Environment, responses=documented(400, 404, 409))
@@ -130,7 +124,7 @@ async def delete_environment(environment_id: EnvironmentId, call: CallerDep, key
     "/{environment_id}/cameras/{camera}/homography",
     response_model=HomographySet,
     responses=_REFUSED,
-    openapi_extra=_or_json(_HOMOGRAPHY_FORM, {"$ref": "#/components/schemas/HomographyBody"}),
+    openapi_extra=or_json(_HOMOGRAPHY_FORM, {"$ref": "#/components/schemas/HomographyBody"}),
 )
 async def put_homography(
     environment_id: EnvironmentId,
@@ -142,7 +136,7 @@ async def put_homography(
 ) -> Any:
     """Check a homography, report its errors, and give it to a camera: points or matrix as JSON, or a file in a form."""
     source = calibration_pb2.HomographySource()
-    if _is_json(request):
+    if is_json(request):
         body = checked(HomographyBody, parsed(await request.body()))
         from_json(source, body.model_dump(exclude_unset=True, exclude={"validate_only"}), "")
         validate_only |= body.validate_only
@@ -175,7 +169,7 @@ async def post_homography(
     "/{environment_id}/calibration",
     response_model=Calibrated,
     responses=_REFUSED,
-    openapi_extra=_or_json(form_document("file", (), **_AXES), {"type": "object"}),
+    openapi_extra=or_json(form_document("file", (), **_AXES), {"type": "object"}),
 )
 async def import_calibration(
     environment_id: EnvironmentId,
@@ -188,7 +182,7 @@ async def import_calibration(
 ) -> Any:
     """Calibrate several cameras and the ground plane with one document, as JSON or as a file in a form; all or none."""
     wanted = environment_pb2.ImportCalibrationRequest(environment_id=environment_id, request_id=key)
-    if _is_json(request):
+    if is_json(request):
         file = calibration_pb2.CalibrationFile(filename="calibration.json", data=await request.body())
         options = _FormAxes()
     else:
@@ -253,18 +247,6 @@ async def _set_homography(
         environment_id=environment_id, camera=camera, source=source, validate_only=validate_only, request_id=key
     )
     return to_json(await call(call.mesh.upstreams.environments.SetHomography, request))
-
-
-def _is_json(request: Request) -> bool:
-    """Whether the body is JSON; a form otherwise.
-
-    :raises UnsupportedMedia: ``JSON_OR_FORM_EXPECTED``.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("application/json", "multipart/form-data"):
-        message = "The body must be JSON, or a form with a file."
-        raise UnsupportedMedia("JSON_OR_FORM_EXPECTED", message, field="Content-Type")
-    return kind == "application/json"
 
 
 async def _file(request: Request) -> tuple[calibration_pb2.CalibrationFile, dict[str, str]]:

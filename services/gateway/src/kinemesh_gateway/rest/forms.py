@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
 
-from kinemesh.errors import InvalidArgument
+from kinemesh.errors import InvalidArgument, TooLarge, UnsupportedMedia
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -20,6 +21,37 @@ def form_document(file: str, required: tuple[str, ...] = (), **texts: str) -> di
     fields = {name: {"type": "string", "description": text} for name, text in texts.items()}
     schema = {"type": "object", "required": [file, *required], "properties": {file: _BINARY, **fields}}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def or_json(form: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A form's documentation, when the body may be JSON as well."""
+    body = form["requestBody"]
+    return {"requestBody": {**body, "content": {**body["content"], "application/json": {"schema": schema}}}}
+
+
+def is_json(request: Request) -> bool:
+    """Whether the body is JSON; a form otherwise.
+
+    :raises UnsupportedMedia: ``JSON_OR_FORM_EXPECTED``.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("application/json", "multipart/form-data"):
+        message = "The body must be JSON, or a form with a file."
+        raise UnsupportedMedia("JSON_OR_FORM_EXPECTED", message, field="Content-Type")
+    return kind == "application/json"
+
+
+async def short_body(request: Request, limit: int) -> bytes:
+    """A body at a path whose forms may be long; at most ``limit`` bytes.
+
+    :raises TooLarge: ``BODY_TOO_LARGE``.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge("BODY_TOO_LARGE", "The body is too large.", limit_bytes=limit)
+    return bytes(body)
 
 
 def json_field(fields: Mapping[str, str], name: str, default: Any) -> Any:

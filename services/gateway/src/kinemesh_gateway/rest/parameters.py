@@ -95,3 +95,36 @@ class MultiCameraParameters(Body):
     threshold: Threshold | None = Field(default=None, description="least score of a box; 0.5")
     input_size: InputSize | None = Field(default=None, description=INPUT_SIZE)
     style: OverlayStyle | None = None
+
+
+class RouteMatchParameters(Body):
+    """Which attempts, on which reference image, and how they are matched and drawn."""
+
+    attempt_id: str | None = Field(
+        default=None, max_length=128, description="attempt of the catalogue; the job's assets when not given"
+    )
+    attempt_ids: list[str] | None = Field(
+        default=None, max_length=7, description="further attempts at the same route, drawn with the first"
+    )
+    reference: str | None = Field(
+        default=None, max_length=128, description="reference image; that of the attempt's route when not given"
+    )
+    image_asset_id: str | None = Field(
+        default=None, max_length=128, description="uploaded picture; an alternative to `reference`"
+    )
+    mode: Literal["SINGLE", "MULTI"] | None = Field(
+        default=None, description="one transform for the whole clip, or one per frame; SINGLE"
+    )
+    transform_model: Literal["AFFINE", "HOMOGRAPHY"] | None = Field(
+        default=None, description="AFFINE in the mode SINGLE and HOMOGRAPHY in the mode MULTI when not given"
+    )
+    alignment: Literal["NONE", "MOVEMENT_START", "PATH"] | None = Field(
+        default=None, description="how several attempts are laid over one another in time; MOVEMENT_START"
+    )
+    output_frame_rate: float | None = Field(
+        default=None, ge=1, le=120, description="frames per second of the output; the first clip's own"
+    )
+    subject_point: SubjectPoint | None = Field(
+        default=None, description="the climber, in jobs over one recording; the longest and largest presence"
+    )
+    style: OverlayStyle | None = None

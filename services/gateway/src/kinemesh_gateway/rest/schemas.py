@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 AssetKindName = Literal["VIDEO", "IMAGE", "WEIGHTS"]
+_FINDS_INPUTS = frozenset(("multi_camera", "route_match"))
 JobStateName = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]
 
 
@@ -132,7 +133,8 @@ class JobMedia(BaseModel):
 
 
 class JobCreate(Body):
-    """Asks for a job over one asset; `multi_camera` takes the recordings of its environment, and no assets."""
+    """Asks for a job over one asset. `multi_camera` takes the recordings of its environment, and no assets;
+    `route_match` up to eight, or those of its attempts."""
 
     pipeline: str = Field(min_length=1, max_length=64, examples=["pose"])
     asset_id: str | None = Field(default=None, min_length=1, max_length=128)
@@ -146,7 +148,7 @@ class JobCreate(Body):
     @model_validator(mode="after")
     def _one_of(self) -> JobCreate:
         given = (self.asset_id is not None) + (self.inputs is not None)
-        if given > 1 or (not given and self.pipeline != "multi_camera"):
+        if given > 1 or (not given and self.pipeline not in _FINDS_INPUTS):
             raise ValueError("give either asset_id or inputs")
         return self
 
