@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import pytest_asyncio
 
@@ -25,6 +26,7 @@ from kinemesh.embedded.service import service_spec
 from kinemesh.environment.v1 import environment_pb2, environment_pb2_grpc
 from kinemesh.inference import TritonSettings
 from kinemesh.job.v1 import job_pb2, job_pb2_grpc, parameters_pb2
+from kinemesh.media.picture import encode_picture
 from kinemesh.media.synthetic import write_clip
 from kinemesh.model.v1 import model_pb2_grpc
 from kinemesh.serving.channel import call, open_channel
@@ -43,6 +45,8 @@ STAGES = (
     "pose",
     "stitch",
     "movement",
+    "match",
+    "retarget",
     "render",
     "finalize",
 )
@@ -246,3 +250,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path: Path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     write_clip(path, pts=[i * 3000 for i in range(60)])
     return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def picture() -> bytes:
+    """A PNG of 160 by 90 pixels."""
+    return encode_picture(np.full((90, 160, 3), 200, np.uint8), ".png", 90)

@@ -82,6 +82,36 @@ def test_data_survives_up_and_down(url: str) -> None:
     assert run(url, ("SELECT camera FROM job_inputs", {})) == [("main",)]
     migrate(url, "head")
     assert run(url, ("SELECT count(*) FROM environments", {})) == [(0,)]
+    run(
+        url,
+        (JOB.replace("'job'", "'climb'").replace("instructor", "route_match"), {}),
+        (ASSET.format(more=", kind", values=", 'IMAGE'").replace("'ada'", "''"), {"id": "wall"}),
+        ("INSERT INTO areas (area_id, owner, display_name, description) VALUES ('a', 'ada', 'crag', '')", {}),
+        (
+            "INSERT INTO reference_images (reference_id, owner, display_name, source, asset_id, content_type, width, "
+            "height) VALUES ('wall', '', 'Wall', 'BUILT_IN', 'wall', 'image/jpeg', 4, 3)",
+            {},
+        ),
+        (
+            "INSERT INTO routes (route_id, area_id, owner, display_name, description, grade, reference_id) "
+            "VALUES ('r', 'a', 'ada', 'crack', '', '6b', 'wall')",
+            {},
+        ),
+        ("UPDATE reference_images SET route_id = 'r'", {}),
+        (
+            "INSERT INTO attempts (attempt_id, route_id, area_id, owner, display_name, notes, asset_id, topped, "
+            "data_prefix, job_id) VALUES ('t', 'r', 'a', 'ada', '', '', 'before', true, 'routes/', 'climb')",
+            {},
+        ),
+        ("INSERT INTO match_jobs (job_id, image_asset_id, reference_id) VALUES ('climb', 'wall', 'wall')", {}),
+        ("INSERT INTO attempt_jobs (job_id, attempt_id) VALUES ('climb', 't')", {}),
+        ("INSERT INTO tree_revisions VALUES ('ada', 1)", {}),
+    )
+    migrate(url, "0003")
+    assert run(url, ("SELECT job_id FROM jobs", {})) == [("job",)]
+    assert run(url, ("SELECT asset_id FROM assets", {})) == [("before",)]
+    migrate(url, "head")
+    assert run(url, ("SELECT count(*) FROM areas", {})) == [(0,)]
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         assert differences(connection) == []

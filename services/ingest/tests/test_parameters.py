@@ -25,6 +25,8 @@ def parameters(**pipeline: Any) -> parameters_pb2.JobParameters:
         {"pitstop": {"model": "m", "zones": [{**ZONE, "name": str(number)} for number in range(32)]}},
         {"instructor": {}},
         {"multi_camera": {"environment_id": "e", "threshold": 0.0, "render": True}},
+        {"route_match": {"attempt_id": "a", "attempt_ids": list("bcdefgh"), "output_frame_rate": 120}},
+        {"route_match": {"reference": "r", "mode": "MATCH_MODE_MULTI", "subject_point": {"time_sec": 1}}},
         {"instructor": {"threshold": 1.0, "subject_point": {"time_sec": 3, "point": {"x": 0.5, "y": 1}}}},
     ],
 )
@@ -64,7 +66,28 @@ def test_what_may_be_asked_for(asked: dict[str, Any]) -> None:
         ({"multi_camera": {}}, "MISSING_FIELD", "environment_id"),
         ({"multi_camera": {"environment_id": "e", "threshold": 2}}, "OUT_OF_RANGE", "threshold"),
         ({"multi_camera": {"environment_id": "e", "style": {"trail_sec": -1}}}, "OUT_OF_RANGE", "style.trail_sec"),
-        ({"route_match": {}}, "UNKNOWN_PIPELINE", "pipeline"),
+        ({}, "UNKNOWN_PIPELINE", "pipeline"),
+        ({"route_match": {}}, "MISSING_FIELD", "reference"),
+        ({"route_match": {"reference": "r", "image_asset_id": "i"}}, "REFERENCE_AMBIGUOUS", "reference"),
+        ({"route_match": {"attempt_id": "a", "attempt_ids": list("bcdefghi")}}, "OUT_OF_RANGE", "attempt_ids"),
+        ({"route_match": {"attempt_id": "a", "attempt_ids": ["b", "a"]}}, "DUPLICATE_ATTEMPT", "attempt_ids"),
+        ({"route_match": {"attempt_id": "a", "mode": 9}}, "UNKNOWN_VALUE", "mode"),
+        ({"route_match": {"attempt_id": "a", "transform_model": 9}}, "UNKNOWN_VALUE", "transform_model"),
+        ({"route_match": {"attempt_id": "a", "alignment": 9}}, "UNKNOWN_VALUE", "alignment"),
+        ({"route_match": {"attempt_id": "a", "output_frame_rate": 0.5}}, "OUT_OF_RANGE", "output_frame_rate"),
+        ({"route_match": {"attempt_id": "a", "output_frame_rate": 121}}, "OUT_OF_RANGE", "output_frame_rate"),
+        ({"route_match": {"attempt_id": "a", "output_frame_rate": "NaN"}}, "OUT_OF_RANGE", "output_frame_rate"),
+        ({"route_match": {"attempt_id": "a", "style": {"colors": ["red"]}}}, "INVALID_COLOR", "style.colors"),
+        (
+            {"route_match": {"attempt_ids": ["a", "b"], "subject_point": {}}},
+            "SUBJECT_AMBIGUOUS",
+            "subject_point",
+        ),
+        (
+            {"route_match": {"attempt_id": "a", "subject_point": {"time_sec": -1}}},
+            "OUT_OF_RANGE",
+            "subject_point.time_sec",
+        ),
     ],
 )
 def test_what_may_not_be_asked_for(asked: dict[str, Any], reason: str, field: str) -> None:

@@ -20,6 +20,7 @@ from kinemesh.telemetry.tracing import trace_headers
 from kinemesh_ingest.catalogue.database import answers, open_database
 from kinemesh_ingest.catalogue.outbox import pump
 from kinemesh_ingest.catalogue.sweeps import sweep
+from kinemesh_ingest.climbing.built_in import ensure_built_in
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.contents import limits_of
 from kinemesh_ingest.creating import JobMaker
@@ -44,6 +45,7 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
         bus = await stack.enter_async_context(connect(settings.nats, "ingest"))
         store = await stack.enter_async_context(ObjectStore(settings.s3))
         await store.ensure_bucket()
+        await ensure_built_in(engine, store)
         triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
         # One task more than workers keeps all of them busy, and a short job waits for no more than these.
         window = settings.conductor.window or settings.conductor.workers + 1

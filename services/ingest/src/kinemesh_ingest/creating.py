@@ -17,9 +17,10 @@ from kinemesh.inference.detector import DEFAULT_THRESHOLD, TASK, resized
 from kinemesh.inference.embedder import TASK as EMBEDDER
 from kinemesh.job.v1 import parameters_pb2
 from kinemesh.telemetry.tracing import trace_headers
-from kinemesh_ingest.catalogue import assets, environments, jobs, models
+from kinemesh_ingest.catalogue import assets, attempts, environments, jobs, models, references
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.checking import inputs_of
+from kinemesh_ingest.climbing import matching
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.domain.pipelines import SPLIT
 from kinemesh_ingest.domain.timeline import Input
@@ -66,6 +67,8 @@ class JobMaker:
                 # Without any, people are told apart by where they stand.
                 with suppress(errors.FailedPrecondition):
                     asked.embedder = await self.registry.default(EMBEDDER)
+        if whole.WhichOneof("pipeline") == "route_match":
+            matching.complete(whole.route_match)
         return whole
 
     async def make(
@@ -80,18 +83,24 @@ class JobMaker:
         """Insert a job and publish its first tasks, in the transaction of the caller, who wakes the conductor after.
 
         :param parameters: as :meth:`complete` answered.
-        :param inputs: what it reads; those of a job over cameras are its environment's.
-        :raises NotFound: ASSET_NOT_FOUND, MODEL_NOT_FOUND, ENVIRONMENT_NOT_FOUND.
-        :raises InvalidArgument: WRONG_ASSET_KIND, SUB_VIDEOS_OVERLAP.
-        :raises FailedPrecondition: ASSET_NOT_READY, NO_CAMERAS, CAMERA_WITHOUT_VIDEOS.
+        :param inputs: what it reads; those of a job over cameras are its environment's, those of one over attempts
+            their videos.
+        :raises NotFound: ASSET_NOT_FOUND, MODEL_NOT_FOUND, ENVIRONMENT_NOT_FOUND, ATTEMPT_NOT_FOUND,
+            REFERENCE_NOT_FOUND.
+        :raises InvalidArgument: WRONG_ASSET_KIND, SUB_VIDEOS_OVERLAP, DIFFERENT_ROUTES.
+        :raises FailedPrecondition: ASSET_NOT_READY, NO_CAMERAS, CAMERA_WITHOUT_VIDEOS, NO_REFERENCE.
         """
         asked = detecting(parameters)
         for model in _models_of(asked):
             if not await models.hold(connection, model):
                 raise errors.NotFound("MODEL_NOT_FOUND", "There is no such model.", model=model)
+        pipeline = str(parameters.WhichOneof("pipeline"))
         environment: AnyRow | None = None
+        wall: matching.Wall | None = None
         if isinstance(asked, parameters_pb2.MultiCameraParameters):
             environment, inputs = await _of_environment(connection, asked, owner)
+        elif pipeline == "route_match":
+            wall, inputs = await matching.fill_in(connection, parameters.route_match, owner, inputs)
         else:
             # The locks keep assets from being deleted before the job is known to read them.
             for asset in (
@@ -103,13 +112,17 @@ class JobMaker:
             inputs,
             job_id=job_id,
             owner=owner,
-            pipeline=parameters.WhichOneof("pipeline"),
+            pipeline=pipeline,
             stage=SPLIT.name,
             parameters=MessageToDict(parameters, preserving_proto_field_name=True),
             trace=trace_headers(),
         )
         if environment is not None:
             await environments.add_job(connection, environment.environment_key, job_id)
+        if wall is not None:
+            await references.add_job(connection, job_id, wall.image_asset_id, wall.reference_id)
+            named = [one.attempt_id for one in parameters.route_match.attempts if one.attempt_id]
+            await attempts.add_job(connection, job_id, named)
         await self.conductor.start(connection, row, inputs)
         return row
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kinemesh import errors
 from kinemesh.job.v1 import parameters_pb2
+from kinemesh.matcher.v1 import matcher_pb2
 from kinemesh_ingest.domain.pipelines import PIPELINES
 from kinemesh_ingest.domain.validation import check_range, check_style, check_text
 
 _MOST_ZONES = 32
 _CORNERS = range(3, 65)
 _LONGEST_SEC = 1e6
+MOST_ATTEMPTS = 8
+_FASTEST = 120.0
 
 
 def check_parameters(parameters: parameters_pb2.JobParameters) -> str:
@@ -28,6 +33,8 @@ def check_parameters(parameters: parameters_pb2.JobParameters) -> str:
         check_instructor(parameters.instructor)
     elif name == "multi_camera":
         _check_multi_camera(parameters.multi_camera)
+    elif name == "route_match":
+        _check_route_match(parameters.route_match)
     else:
         raise errors.InvalidArgument(
             "UNKNOWN_PIPELINE", f"The pipelines of this version are: {', '.join(PIPELINES)}.", field="pipeline"
@@ -78,6 +85,46 @@ def _check_multi_camera(asked: parameters_pb2.MultiCameraParameters) -> None:
         raise errors.InvalidArgument("MISSING_FIELD", "environment_id is needed.", field="environment_id")
     _check_threshold(asked.threshold)
     _check_style(asked.style)
+
+
+def attempts_of(asked: parameters_pb2.RouteMatchParameters) -> list[str]:
+    """The attempts of the catalogue that a job names, in their order."""
+    return [*([asked.attempt_id] if asked.attempt_id else []), *asked.attempt_ids]
+
+
+def _check_route_match(asked: parameters_pb2.RouteMatchParameters) -> None:
+    named = attempts_of(asked)
+    if len(named) > MOST_ATTEMPTS:
+        raise errors.InvalidArgument(
+            "OUT_OF_RANGE", f"At most {MOST_ATTEMPTS} attempts are drawn at once.", field="attempt_ids"
+        )
+    if len(set(named)) < len(named):
+        raise errors.InvalidArgument("DUPLICATE_ATTEMPT", "An attempt is named twice.", field="attempt_ids")
+    if asked.reference and asked.image_asset_id:
+        raise errors.InvalidArgument(
+            "REFERENCE_AMBIGUOUS", "reference and image_asset_id are alternatives.", field="reference"
+        )
+    if not (named or asked.reference or asked.image_asset_id):
+        raise errors.InvalidArgument(
+            "MISSING_FIELD", "reference or image_asset_id is needed, unless attempts are named.", field="reference"
+        )
+    _check_known("mode", asked.mode, parameters_pb2.MatchMode.values())
+    _check_known("transform_model", asked.transform_model, matcher_pb2.TransformModel.values())
+    _check_known("alignment", asked.alignment, parameters_pb2.TimeAlignment.values())
+    if asked.output_frame_rate != 0:
+        check_range("output_frame_rate", asked.output_frame_rate, 1, _FASTEST)
+    _check_style(asked.style)
+    if asked.HasField("subject_point"):
+        if len(named) > 1:
+            raise errors.InvalidArgument(
+                "SUBJECT_AMBIGUOUS", "subject_point is for jobs over one recording.", field="subject_point"
+            )
+        _check_subject(asked.subject_point)
+
+
+def _check_known(field: str, value: int, known: Sequence[int]) -> None:
+    if value not in known:
+        raise errors.InvalidArgument("UNKNOWN_VALUE", f"There is no such {field}.", field=field, value=value)
 
 
 def _check_zones(zones: list[parameters_pb2.Zone]) -> None:

@@ -24,6 +24,7 @@ from kinemesh_ingest.catalogue.paging import newest_first, page_request
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import assets as assets_table
 from kinemesh_ingest.catalogue.tables import jobs as jobs_table
+from kinemesh_ingest.climbing.matching import bare_inputs
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.creating import JobMaker
 from kinemesh_ingest.domain.pipelines import PIPELINES
@@ -246,6 +247,8 @@ def _check_inputs(request: job_pb2.CreateJobRequest) -> list[Input]:
                 "INPUTS_NOT_TAKEN", "This pipeline reads what its environment names.", field="inputs"
             )
         return []
+    if request.parameters.WhichOneof("pipeline") == "route_match":
+        return bare_inputs(request.parameters.route_match, request.inputs)
     if len(request.inputs) != 1:
         raise errors.InvalidArgument("WRONG_INPUTS", "This pipeline reads exactly one asset.", field="inputs")
     return [Input(check_id("camera", source.camera or "main"), source.asset_id) for source in request.inputs]

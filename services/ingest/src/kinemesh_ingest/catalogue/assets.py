@@ -10,7 +10,7 @@ from sqlalchemy import delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kinemesh.errors import FailedPrecondition, InvalidArgument, NotFound
-from kinemesh_ingest.catalogue import environments
+from kinemesh_ingest.catalogue import attempts, environments, references
 from kinemesh_ingest.catalogue.jobs import ENDED
 from kinemesh_ingest.catalogue.models import IMPORTING
 from kinemesh_ingest.catalogue.tables import AnyRow, assets, job_inputs, jobs, models, sessions
@@ -90,7 +90,7 @@ async def settle(connection: AsyncConnection, asset_id: str, **values: Any) -> A
 
 
 async def remove(connection: AsyncConnection, asset_id: str) -> None:
-    """Delete an asset that no unfinished job reads, no session or environment names, and no import is of.
+    """Delete an asset that no unfinished job reads, nothing in the catalogue names, and no import is of.
 
     :raises FailedPrecondition: ASSET_IN_USE.
     """
@@ -100,7 +100,7 @@ async def remove(connection: AsyncConnection, asset_id: str) -> None:
         .where(job_inputs.c.asset_id == asset_id, jobs.c.state.not_in(ENDED))
         .limit(1)
     )
-    job_id = await connection.scalar(reading)
+    job_id = await connection.scalar(reading) or await references.drawing_on(connection, asset_id)
     if job_id is not None:
         raise FailedPrecondition("ASSET_IN_USE", "A job that has not ended reads this asset.", job_id=job_id)
     session_id = await connection.scalar(select(sessions.c.session_id).where(sessions.c.asset_id == asset_id).limit(1))
@@ -115,7 +115,22 @@ async def remove(connection: AsyncConnection, asset_id: str) -> None:
     environment_id = await environments.reading(connection, asset_id)
     if environment_id is not None:
         raise FailedPrecondition("ASSET_IN_USE", "This belongs to an environment.", environment_id=environment_id)
+    attempt_id = await attempts.with_video(connection, asset_id)
+    if attempt_id is not None:
+        raise FailedPrecondition("ASSET_IN_USE", "This is the video of an attempt.", attempt_id=attempt_id)
+    reference_id = await references.of_asset(connection, asset_id)
+    if reference_id is not None:
+        raise FailedPrecondition("ASSET_IN_USE", "This is a reference image.", reference_id=reference_id)
     await connection.execute(delete(assets).where(assets.c.asset_id == asset_id))
+
+
+async def remove_unless_used(connection: AsyncConnection, asset_id: str) -> bool:
+    """Delete an asset unless something needs it; answers with whether it is gone. The caller orders the sweep."""
+    try:
+        await remove(connection, asset_id)
+    except FailedPrecondition:
+        return False
+    return True
 
 
 async def remove_abandoned(connection: AsyncConnection, age: timedelta) -> list[AnyRow]:

@@ -226,6 +226,99 @@ forgettings = Table(
     Column("done", Boolean, nullable=False, server_default="false"),
 )
 
+areas = Table(
+    "areas",
+    metadata,
+    Column("area_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("display_name", Text, nullable=False, comment="unique among its owner's"),
+    Column("description", Text, nullable=False),
+    _time("create_time"),
+    _time("update_time"),
+    Index(None, "owner", "display_name", unique=True),
+)
+
+routes = Table(
+    "routes",
+    metadata,
+    Column("route_id", Text, primary_key=True),
+    Column("area_id", Text, ForeignKey("areas.area_id", ondelete="CASCADE"), nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("display_name", Text, nullable=False, comment="unique in its area"),
+    Column("description", Text, nullable=False),
+    Column("grade", Text, nullable=False),
+    Column("reference_id", Text, ForeignKey("reference_images.reference_id"), index=True),
+    _time("create_time"),
+    _time("update_time"),
+    Index(None, "area_id", "display_name", unique=True),
+    Index(None, "owner", "display_name", "route_id"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("attempt_id", Text, primary_key=True),
+    Column("route_id", Text, ForeignKey("routes.route_id", ondelete="CASCADE"), nullable=False),
+    Column("area_id", Text, ForeignKey("areas.area_id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("owner", Text, nullable=False),
+    Column("display_name", Text, nullable=False, comment="empty to be called by its time"),
+    Column("notes", Text, nullable=False),
+    Column("asset_id", Text, ForeignKey("assets.asset_id"), nullable=False, index=True),
+    _time("attempt_time"),
+    Column("topped", Boolean, nullable=False),
+    Column(
+        "data_prefix", Text, nullable=False, comment="of what is kept with it; a later change of its time moves none"
+    ),
+    Column("has_poses", Boolean, nullable=False, server_default="false"),
+    Column("has_features", Boolean, nullable=False, server_default="false"),
+    Column("job_id", Text, ForeignKey("jobs.job_id", ondelete="SET NULL"), index=True, comment="that measured it last"),
+    Column("metrics", JSONB(none_as_null=True)),
+    _time("create_time"),
+    _time("update_time"),
+    Index(None, "owner", "create_time", "attempt_id"),
+    Index(None, "route_id", "attempt_time", "attempt_id"),
+)
+
+reference_images = Table(
+    "reference_images",
+    metadata,
+    Column("reference_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False, comment="empty for those that belong to everybody"),
+    Column("display_name", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("asset_id", Text, ForeignKey("assets.asset_id"), nullable=False, index=True),
+    Column("route_id", Text, ForeignKey("routes.route_id", ondelete="SET NULL", use_alter=True), index=True),
+    Column("content_type", Text, nullable=False, comment="as the bytes say"),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("features", Integer, nullable=False, server_default="0"),
+    _time("create_time"),
+    Index(None, "owner", "source", "display_name", "reference_id"),
+)
+
+match_jobs = Table(
+    "match_jobs",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("image_asset_id", Text, nullable=False, index=True, comment="of the picture that it draws on"),
+    Column("reference_id", Text, ForeignKey("reference_images.reference_id", ondelete="SET NULL"), index=True),
+    Column("cleaned", Boolean, nullable=False, server_default="false", comment="has no files left between its stages"),
+)
+
+attempt_jobs = Table(
+    "attempt_jobs",
+    metadata,
+    Column("job_id", Text, ForeignKey("match_jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt_id", Text, ForeignKey("attempts.attempt_id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+tree_revisions = Table(
+    "tree_revisions",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False, comment="grows with every change of the owner's areas and routes"),
+)
+
 outbox = Table(
     "outbox",
     metadata,

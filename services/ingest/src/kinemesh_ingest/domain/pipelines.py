@@ -130,6 +130,19 @@ PIPELINES: Final = {
             ),
             forgets=("recall", "detect", "track", "associate", "resolve"),
         ),
+        Pipeline(
+            "route_match",
+            "Climbers' poses moved onto one reference image of the wall, attempt beside attempt, and measured there.",
+            (
+                SPLIT,
+                Stage("pose", "pose", Unit.SEGMENT, after=("split",), weight=60),
+                Stage("stitch", "pose", Unit.SEGMENT, after=("pose",), ordered=True, weight=2),
+                Stage("match", "matcher", Unit.SEGMENT, after=("pose",), weight=25),
+                Stage("retarget", "matcher", Unit.JOB, after=("stitch", "match"), weight=3),
+                Stage("render", "render", Unit.WINDOW, after=("retarget",), weight=12),
+                Stage("finalize", "render", Unit.JOB, after=("render",), weight=3),
+            ),
+        ),
     )
 }
 
