@@ -13,9 +13,12 @@ def test_points_come_back_as_they_were_written() -> None:
     read = points.from_bytes(data)
     assert points.to_bytes(rows) == data
     assert read.frame_index.tolist() == [3, 3, 7]
-    assert np.array_equal(read.image, rows.image) and np.array_equal(read.reference, rows.reference)
+    assert np.array_equal(read.image, rows.image)
+    assert np.array_equal(read.reference, rows.reference)
 
 
 def test_no_points_keep_their_form() -> None:
     read = points.from_bytes(points.to_bytes(points.no_points()))
-    assert read.frame_index.shape == (0,) and read.image.shape == (0, 2) and read.reference.shape == (0, 2)
+    assert read.frame_index.shape == (0,)
+    assert read.image.shape == (0, 2)
+    assert read.reference.shape == (0, 2)
