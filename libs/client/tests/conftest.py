@@ -16,6 +16,7 @@ from kinemesh.testing.fixtures import build_models
 from kinemesh.testing.waiting import until
 from kinemesh_client.testing import Cli, environment, kinemesh, traces_of
 
+from .route_gateway import RouteGateway, serve_routes
 from .site_gateway import MATRIX, Gateway, serve_sites
 
 
@@ -74,6 +75,13 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gateway() -> Iterator[Gateway]:
     """A stand-in that keeps sites."""
     with serve_sites() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def catalogue() -> Iterator[RouteGateway]:
+    """A stand-in that keeps routes."""
+    with serve_routes() as gateway:
         yield gateway
 
 

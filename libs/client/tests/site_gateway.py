@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.message import Message
-from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
+
+from .http_gateway import Answer, Asked, answer_assets, error, served
 
 MATRIX = "0.028 0.002 -4.7\n0.0008 0.025 -5.1\n0.0003 0.0001 0.46\n"
 OUTPUTS = {"identities.json": b"{}", "mosaic.mp4": b"video"}
@@ -59,26 +56,10 @@ class Gateway:
         self.calls.append(f"{method} {path}")
         self.bodies.setdefault(f"{method} {path}", []).append(body)
         if reason := self.refused.get((method, path)):
-            return error(400, reason)
+            return error(400, reason, field="cameras[0].homography")
         match [method, *path.strip("/").split("/")]:
-            case ["POST", "api", "v1", "assets"]:
-                asset_id = f"asset{len(self.assets)}"
-                named = {"asset_id": asset_id, "state": "READY", "failure": None, "create_time": ""}
-                self.assets[asset_id] = {"kind": "VIDEO", **body, **named}
-                upload: dict[str, Any] = {
-                    "url": f"{self.url}/put/{asset_id}",
-                    "headers": {},
-                    "parts": None,
-                    "part_size": None,
-                }
-                return 201, {"asset": self.assets[asset_id], "upload": upload}
-            case ["PUT", "put", _]:
-                return 200, None
-            case ["POST", "api", "v1", "assets", asset_id, "confirm"]:
-                return 200, self.assets[asset_id]
-            case ["DELETE", "api", "v1", "assets", asset_id]:
-                del self.assets[asset_id]
-                return 204, None
+            case ["POST" | "DELETE", "api", "v1", "assets", *_] | ["PUT", "put", _]:
+                return answer_assets(self.assets, self.url, method, path, body)
             case ["POST", "api", "v1", "environments"]:
                 made = environment_json(body)
                 self.sites[made["environment_id"]] = made
@@ -180,57 +161,14 @@ JOB = {
 }
 
 
-def error(status: int, reason: str) -> tuple[int, Any]:
-    code = "NOT_FOUND" if status == 404 else "INVALID_ARGUMENT"
-    facts = {"status": code, "reason": reason, "metadata": {"field": "cameras[0].homography"}, "request_id": ""}
-    return status, {"detail": "No.", "error": facts}
-
-
-def parsed(kind: str, body: bytes) -> Any:
-    """JSON, or the fields of a form; of a file its name and bytes."""
-    if kind.startswith("application/json"):
-        return json.loads(body)
-    if not kind.startswith("multipart/form-data"):
-        return body
-    form = BytesParser().parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
-    fields: dict[str, Any] = {}
-    for part in form.walk():
-        assert isinstance(part, Message)
-        if name := part.get_param("name", header="content-disposition"):
-            data = part.get_payload(decode=True)
-            assert isinstance(data, bytes)
-            fields[str(name)] = (part.get_filename(), data) if part.get_filename() else data.decode()
-    return fields
-
-
 @contextmanager
 def serve_sites() -> Iterator[Gateway]:
     """A gateway on a port of its own."""
     gateway = Gateway()
 
-    class Handler(BaseHTTPRequestHandler):
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            path, _, query = self.path.partition("?")
-            gateway.queries[f"{self.command} {path}"] = query
-            status, value = gateway.answer(self.command, path, parsed(self.headers.get("Content-Type") or "", body))
-            data = value if isinstance(value, bytes) else b"" if value is None else json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(asked: Asked) -> Answer:
+        gateway.queries[f"{asked.method} {asked.path}"] = asked.query
+        return Answer(*gateway.answer(asked.method, asked.path, asked.body))
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        gateway.url = f"http://127.0.0.1:{server.server_port}"
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield gateway
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(answer) as gateway.url:
+        yield gateway

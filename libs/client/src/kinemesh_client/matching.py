@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kinemesh_client.detections import Json
 from kinemesh_client.environments import Call
-from kinemesh_client.paths import path_id
+from kinemesh_client.paths import page_params, path_id
 from kinemesh_client.resources import Page
 from kinemesh_client.route_catalogue import ClimbMetrics
 
@@ -41,12 +41,15 @@ class MatchStatus:
 class AttemptMatch:
     """How one attempt lies on the reference image.
 
-    :ivar attempt_id: empty for a clip that is not in the catalogue.
-    :ivar verdict: MATCHED or WEAK.
-    :ivar matched_frames: frames with a transform of their own; the next two have that of their neighbours, and none.
+    :ivar number: of the attempt in all results of the job, from 1.
+    :ivar attempt_id: empty for a video that is not in the catalogue.
+    :ivar verdict: MATCHED, WEAK or CANNOT_MATCH.
+    :ivar matched_frames: frames with a transform of their own; ``interpolated_frames`` have that of good neighbours,
+        and of ``unmatched_frames`` nothing is drawn.
     :ivar metrics: None when nothing could be measured.
     """
 
+    number: int
     camera: str
     attempt_id: str
     name: str
@@ -56,58 +59,76 @@ class AttemptMatch:
     unmatched_frames: int
     metrics: ClimbMetrics | None
 
-    @classmethod
-    def of(cls, json: Json) -> AttemptMatch:
-        return cls(
-            camera=json["camera"],
-            attempt_id=json["attempt_id"],
-            name=json["name"],
-            verdict=json["verdict"],
-            matched_frames=json["matched_frames"],
-            interpolated_frames=json["interpolated_frames"],
-            unmatched_frames=json["unmatched_frames"],
-            metrics=ClimbMetrics.of(json["metrics"]),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class MatchResult:
     """What a job of matching made; its files are outputs of the job.
 
-    :ivar verdict: MATCHED, or WEAK if any attempt is.
+    :ivar verdict: the worst of the attempts'.
     :ivar attempts: in the order of the job's inputs.
+    :ivar reference_features: number of features of the reference image.
     :ivar raw: the whole answer, with URLs of the files.
     """
 
     job_id: str
     verdict: str
     attempts: Sequence[AttemptMatch]
+    reference_features: int
     raw: Json = field(repr=False)
 
     @classmethod
     def of(cls, json: Json) -> MatchResult:
-        attempts = tuple(AttemptMatch.of(row) for row in json["attempts"])
-        return cls(json["job_id"], json["verdict"], attempts, json)
+        measured = {row["attempt"]: ClimbMetrics.of(row) for row in json["metrics"]}
+        attempts = tuple(
+            AttemptMatch(
+                number=row["attempt"],
+                camera=row["camera"],
+                attempt_id=row["attempt_id"],
+                name=row["name"],
+                verdict=row["verdict"] or "",
+                matched_frames=row["matched_frames"],
+                interpolated_frames=row["interpolated_frames"],
+                unmatched_frames=row["unmatched_frames"],
+                metrics=measured.get(row["attempt"]),
+            )
+            for row in json["quality"]
+        )
+        return cls(json["job_id"], json["verdict"] or "", attempts, json["reference_features"] or 0, json)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameMatch:
     """How one frame lies on the reference image.
 
-    :ivar frame_index: of the frame in its recording, which ``camera`` names.
-    :ivar verdict: MATCHED, WEAK or CANNOT_MATCH.
-    :ivar raw: the whole answer, with inliers, coverage and errors.
+    :ivar attempt: number of the attempt, from 1; the frame is one of its recording.
+    :ivar verdict: MATCHED, WEAK or CANNOT_MATCH; empty for a frame that nothing was said of.
+    :ivar reason: why it is not MATCHED, in UPPER_SNAKE; else empty.
+    :ivar source: where the transform in use comes from: measured, followed, interpolated, held or none.
+    :ivar inliers: number of pairs of features that agree with the transform.
+    :ivar raw: the whole answer, with coverage and errors.
     """
 
-    camera: str
+    attempt: int
     frame_index: int
     time_sec: float
     verdict: str
+    reason: str
+    source: str
+    inliers: int
     raw: Json = field(repr=False)
 
     @classmethod
     def of(cls, json: Json) -> FrameMatch:
-        return cls(json["camera"], json["frame_index"], json["time_sec"], json["verdict"], json)
+        return cls(
+            attempt=json["attempt"],
+            frame_index=json["frame_index"],
+            time_sec=json["time_sec"],
+            verdict=json["verdict"] or "",
+            reason=json["reason"] or "",
+            source=json["source"] or "",
+            inliers=json["inliers"],
+            raw=json,
+        )
 
 
 class Matching:
@@ -120,19 +141,17 @@ class Matching:
         self,
         *,
         attempt_ids: Sequence[str] = (),
-        asset_id: str = "",
+        asset_ids: Sequence[str] = (),
         reference: str = "",
-        image_id: str = "",
         options: Mapping[str, Any] | None = None,
     ) -> MatchStatus:
-        """Queue a job over attempts of the catalogue, all at one route, or over one uploaded video.
+        """Queue a job over attempts of the catalogue, all at one route, or over uploaded videos; eight at most.
 
-        :param reference: a reference image of the catalogue; that of the attempts' route when there is neither.
-        :param image_id: an uploaded picture instead.
+        :param reference: id of a reference image; that of the attempts' route when empty.
         :param options: ``mode`` (single, multi), ``model`` (affine, homography), ``alignment`` (none, start, path),
             ``style``, ``fps``, ``subject`` (``{time_sec, x, y}``).
         """
-        named = {"attempt_ids": list(attempt_ids), "asset_id": asset_id, "reference": reference, "image_id": image_id}
+        named = {"attempt_ids": list(attempt_ids), "asset_ids": list(asset_ids), "reference": reference}
         body = {**{key: value for key, value in named.items() if value}, **(options or {})}
         started = await self._call("POST", _PATH, json=body)
         return MatchStatus(started["job_id"], started["status"], "", 0.0, "", started)
@@ -144,15 +163,15 @@ class Matching:
     async def result(self, job_id: str) -> MatchResult:
         """What a job made.
 
-        :raises FailedPrecondition: it is not over; or with the reason why it failed, such as ``NOT_ENOUGH_MATCHES``
-            with its counts.
+        :raises FailedPrecondition: ``JOB_NOT_COMPLETE``; ``NOT_ENOUGH_MATCHES`` with its counts.
         """
         return MatchResult.of(await self._call("GET", f"{_of(job_id)}/result"))
 
-    async def frames(self, job_id: str, limit: int = 100, offset: int = 0) -> Page[FrameMatch]:
-        """A page of how well each frame lies, recording by recording."""
-        found = await self._call("GET", f"{_of(job_id)}/frames", params={"limit": limit, "offset": offset})
-        return Page([FrameMatch.of(row) for row in found["frames"]], found["total"], "")
+    async def frames(self, job_id: str, limit: int = 100, page_token: str = "") -> Page[FrameMatch]:
+        """A page of how well each frame lies, attempt by attempt."""
+        found = await self._call("GET", f"{_of(job_id)}/frames", params=page_params(limit, page_token))
+        rows = [FrameMatch.of(row) for row in found["frames"]]
+        return Page(rows, found["total"], found["next_page_token"] or "")
 
     async def delete(self, job_id: str) -> None:
         """Delete a job with its results, cancelling it first if need be."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from kinemesh_client.detections import Json
 
@@ -161,19 +162,19 @@ class RecentAttempt:
 
     @classmethod
     def of(cls, json: Json) -> RecentAttempt:
-        return cls(Attempt.of(json["attempt"]), json["route_name"], json["area_name"], json)
+        return cls(Attempt.of(json), json["route_name"], json["area_name"], json)
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedMetric:
     """One figure of several attempts.
 
-    :ivar values: one per attempt, in their order.
+    :ivar values: one per attempt, in their order; None of one that was not measured.
     """
 
     metric: str
     unit: str
-    values: Sequence[float]
+    values: Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,23 +270,26 @@ class Tree:
 class SearchHit:
     """Something that was found.
 
+    :ivar kind: area, route or attempt.
     :ivar path: where it is, as people read it, such as "Area / Route".
     """
 
+    kind: str
     item: Area | Route | Attempt
     path: str
     raw: Json = field(repr=False)
 
     @classmethod
     def of(cls, json: Json) -> SearchHit:
-        item: Area | Route | Attempt
-        if json.get("area"):
-            item = Area.of(json["area"])
-        elif json.get("route"):
-            item = Route.of(json["route"])
-        else:
-            item = Attempt.of(json["attempt"])
-        return cls(item, json["path"], json)
+        kind = json["type"]
+        return cls(kind, _FOUND[kind](json[kind]), json["path"], json)
+
+
+_FOUND: Final[Mapping[str, Callable[[Json], Area | Route | Attempt]]] = {
+    "area": Area.of,
+    "route": Route.of,
+    "attempt": Attempt.of,
+}
 
 
 @dataclass(frozen=True, slots=True)

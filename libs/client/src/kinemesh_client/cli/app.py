@@ -8,7 +8,20 @@ from typing import NoReturn
 import typer
 
 from kinemesh.errors import DeadlineExceeded, KinemeshError, Unavailable
-from kinemesh_client.cli import catalogue, demo, environments, jobs, mesh, models, pitstop, run, sessions, watch, where
+from kinemesh_client.cli import (
+    catalogue,
+    demo,
+    environments,
+    jobs,
+    mesh,
+    models,
+    pitstop,
+    routes,
+    run,
+    sessions,
+    watch,
+    where,
+)
 from kinemesh_client.cli.output import print_error, print_facts
 from kinemesh_client.cli.running import Exit, Interrupted
 from kinemesh_client.cli.weights import Refused
@@ -30,6 +43,7 @@ mesh.add_to(app)
 app.add_typer(run.app, name="run")
 app.command("pitstop")(pitstop.pitstop)
 app.add_typer(environments.app, name="environments")
+app.add_typer(routes.app, name="routes")
 app.command("watch")(watch.watch)
 app.command("where")(where.where)
 app.command("demo")(demo.demo)

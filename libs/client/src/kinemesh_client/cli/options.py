@@ -19,6 +19,10 @@ Url = Annotated[str, typer.Option(envvar="KINEMESH_URL", help="A mesh elsewhere,
 Models = Annotated[str, typer.Option(help="default, mock (synthetic people), or a model repository's path.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
+Limit = Annotated[int, typer.Option(min=1, max=100, help="Most to show.")]
+OutFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.")]
+RouteId = Annotated[str, typer.Argument(metavar="ROUTE", help="The route's id.")]
+
 T = TypeVar("T")
 
 

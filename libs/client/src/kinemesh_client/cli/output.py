@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
@@ -104,6 +105,14 @@ def print_deleted(what: str, name: str, *, as_json: bool) -> None:
         print_json({f"{what}_id": name, "deleted": True})
     else:
         err.print(f"The {what} {escape(name)} was deleted.")
+
+
+def print_file(path: Path, *, as_json: bool, **more: str) -> None:
+    """The path of a file that was written; ``more`` are further members of the JSON object."""
+    if as_json:
+        print_json({**more, "file": str(path)})
+    else:
+        out.print(str(path), markup=False)
 
 
 def short_time(time: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,7 @@ Labels = Annotated[
 LabelsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="The same from a text file, one per line.")]
 Colors = Annotated[list[str] | None, typer.Option("--color", help="Colours in turn, as #RRGGBB; may be repeated.")]
 LineThickness = Annotated[int | None, typer.Option(min=1, max=32, help="Pixels at 720 lines.")]
+JointRadius = Annotated[int | None, typer.Option(min=-1, max=32, help="Pixels at 720 lines; -1: none.")]
 Trail = Annotated[float | None, typer.Option(min=0, max=10, help="Seconds of motion that trails show.")]
 SideBySide = Annotated[bool, typer.Option("--side-by-side", help="The original beside it.")]
 HideLabels = Annotated[bool, typer.Option("--hide-labels", help="Leave out ids and labels.")]
@@ -99,6 +101,32 @@ def _zone(text: str) -> dict[str, Any]:
             param_hint="--zone",
         )
     return {"name": name.strip(), "polygon": polygon}
+
+
+def rfc3339(text: str, hint: str, what: str = "A time") -> str:
+    """A time of day with its zone.
+
+    :param what: is needed, for the message.
+    :raises typer.BadParameter: it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{what} such as 2026-03-01T08:00:00Z is needed.", param_hint=hint) from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter("A time needs its zone: Z, or such as +01:00.", param_hint=hint)
+    return moment.isoformat()
+
+
+def changes_of(**values: Any) -> dict[str, Any]:
+    """Those that are not None.
+
+    :raises typer.BadParameter: there are none.
+    """
+    changes = given(**values)
+    if not changes:
+        raise typer.BadParameter("There is nothing to change: an option is needed.")
+    return changes
 
 
 def per_channel(text: str, hint: str) -> tuple[float, ...]:

@@ -17,11 +17,11 @@ from kinemesh.errors import KinemeshError, NotFound
 from kinemesh_client import local
 from kinemesh_client.cli.mesh import start_shown
 from kinemesh_client.cli.options import reached
-from kinemesh_client.cli.output import err, out, print_error, print_json
+from kinemesh_client.cli.output import err, out, print_error, print_facts, print_json
 from kinemesh_client.cli.progress import bars, follow
 from kinemesh_client.cli.running import Exit
 from kinemesh_client.client import KinemeshClient
-from kinemesh_client.resources import Job
+from kinemesh_client.resources import Failure, Job
 from kinemesh_client.transfer import size_of
 
 Place = Callable[[str, str], Path | None]
@@ -149,7 +149,7 @@ async def clear(removal: Awaitable[None], what: str) -> None:
 
 
 def report(outcome: Outcome, *, as_json: bool, **more: Any) -> None:
-    """Print how a job ended.
+    """Print how a job ended; of one that failed, what is known of it.
 
     :param more: further members of the JSON object.
     :raises Exit: with 3, if it failed; with 130, if somebody cancelled it.
@@ -166,15 +166,9 @@ def report(outcome: Outcome, *, as_json: bool, **more: Any) -> None:
             }
         )
     if job.state != "SUCCEEDED":
-        reason, sentence = (
-            ("CANCELLED", "The job was cancelled.")
-            if job.failure is None
-            else (
-                job.failure.reason,
-                job.failure.message,
-            )
-        )
-        print_error(reason, sentence, {}, as_json=False)
+        failure = job.failure or Failure("CANCELLED", "The job was cancelled.")
+        print_error(failure.reason, failure.message, {}, as_json=False)
+        print_facts(failure.metadata)
         raise Exit(130 if job.state == "CANCELLED" else 3)
     err.print(f"[green]Done[/] in {outcome.seconds:.1f} s: job {job.job_id}")
     if not as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, reached
 from kinemesh_client.cli.output import print_page
+from kinemesh_client.cli.parameters import rfc3339
 from kinemesh_client.cli.processing import given
 from kinemesh_client.cli.running import run
 from kinemesh_client.resources import Page
@@ -94,22 +94,10 @@ def _span(start: str, end: str) -> dict[str, Any]:
         try:
             seconds[f"{name}_sec"] = float(text)
         except ValueError:
-            times[f"{name}_time"] = _time(text, hint)
+            times[f"{name}_time"] = rfc3339(text, hint, "Seconds, or a time")
     if seconds and times:
         raise typer.BadParameter("--from and --to must both be seconds, or both be times.", param_hint="--to")
     return given(clock=seconds or None, time=times or None)
-
-
-def _time(text: str, hint: str) -> str:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            "Seconds, or a time such as 2026-03-01T08:00:00Z, are needed.", param_hint=hint
-        ) from None
-    if moment.tzinfo is None:
-        raise typer.BadParameter("A time needs its zone: Z, or such as +01:00.", param_hint=hint)
-    return moment.isoformat()
 
 
 def _polygon(text: str) -> list[dict[str, float]]:
