@@ -73,26 +73,26 @@ async def join_site(
         ]
         film = film_of_camera([each.index for each in own], [each.start_sec for each in own], len(own) - 1)
         path = folder / "video"
-        joined = await _join(store, parts, path, film.time_base, film.end, context, number * share, share)
+        joined = await join(store, parts, path, film.time_base, film.end, context, number * share, share)
         if joined != (expected := sum(each.index.frame_count for each in own)):
             raise Internal("FRAMES_MISSING", f"{joined} of {expected} frames were joined.", camera=camera)
-        outputs.append(await _put(store, task, path, video_of(camera)))
+        outputs.append(await put_video(store, task, path, video_of(camera)))
         frames += joined
     clock = clock_of(recordings, most_per_sec)
     shown = {window.index: clock.frames_of(window, task.windows) for window in task.windows}
     parts = [mosaic_key(task, window) for window, frames_in in shown.items() if frames_in]
     path = folder / "video"
     expected = sum(len(frames_in) for frames_in in shown.values())
-    joined = await _join(store, parts, path, FINE, clock.stamp(expected), context, 1 - share, share)
+    joined = await join(store, parts, path, FINE, clock.stamp(expected), context, 1 - share, share)
     if joined != expected:
         raise Internal("FRAMES_MISSING", f"{joined} of {expected} frames of the mosaic were joined.")
-    outputs.append(await _put(store, task, path, MOSAIC))
+    outputs.append(await put_video(store, task, path, MOSAIC))
     done = task_pb2.TaskDone(frames=frames, outputs=outputs)
     done.summary.update({"frame_count": frames, "videos": len(outputs)})
     return done
 
 
-async def _join(
+async def join(
     store: ObjectStore,
     names: list[str],
     path: Path,
@@ -102,14 +102,23 @@ async def _join(
     begin: float,
     share: float,
 ) -> int:
-    def join() -> int:
+    """Join parts by stream copy, without sound, and return the number of frames.
+
+    :param names: keys of the parts, in order.
+    :param end: when the last frame ends, in ticks.
+    :param begin: how far the task is, 0 to 1.
+    :param share: of the task that this is.
+    """
+
+    def joined() -> int:
         return concatenate(parts, path, time_base=time_base, end_pts=end)
 
     with Parts(store, names) as parts:
-        return await followed(in_thread(join), [parts], context, begin, share)
+        return await followed(in_thread(joined), [parts], context, begin, share)
 
 
-async def _put(store: ObjectStore, task: task_pb2.Task, path: Path, name: str) -> job_pb2.JobOutput:
+async def put_video(store: ObjectStore, task: task_pb2.Task, path: Path, name: str) -> job_pb2.JobOutput:
+    """Give the user a video."""
     key = keys.output(task.job_id, name)
     await settled(store.put_file(path, key, _MP4))
     return job_pb2.JobOutput(name=name, content_type=_MP4, size_bytes=(await store.stat(key)).size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -36,6 +36,7 @@ class Shown(Enum):
     POSES = "poses"
     TRACKS = "tracks"
     PEOPLE = "people"
+    ROUTE = "route"
     NOTHING = "nothing"
 
 
@@ -59,7 +60,7 @@ class Order:
     @property
     def sheet(self) -> bool:
         """Whether a contact sheet is made."""
-        return self.shown in (Shown.POSES, Shown.TRACKS)
+        return self.shown in (Shown.POSES, Shown.TRACKS, Shown.ROUTE)
 
 
 def video_of(camera: str) -> str:
@@ -83,6 +84,10 @@ def order_of(task: task_pb2.Task) -> Order:
         return Order(Shown.NOTHING, "video.mp4")
     if pipeline == "multi_camera":
         return Order(Shown.PEOPLE, "", to_style(task.parameters.multi_camera.style))
+    if pipeline == "route_match":
+        # There is one reference, not an original for every frame, that could stand beside it.
+        style = replace(to_style(task.parameters.route_match.style), side_by_side=False)
+        return Order(Shown.ROUTE, "annotated.mp4", style)
     raise Unimplemented(
         "PIPELINE_NOT_RENDERED", "Videos of this pipeline cannot be drawn yet.", pipeline=pipeline or ""
     )

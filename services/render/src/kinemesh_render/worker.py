@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -17,8 +16,7 @@ from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Internal
 from kinemesh.job.v1 import job_pb2
-from kinemesh.media import Frame, FrameIndex, H264Writer, concatenate, decode, plays_in_browsers, remux
-from kinemesh.media.picture import encode_picture
+from kinemesh.media import Frame, FrameIndex, concatenate, decode, plays_in_browsers, remux
 from kinemesh.nv12 import Image, even_size
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.storage import ObjectStore, keys
@@ -28,39 +26,40 @@ from kinemesh_render.domain.drawing import beside, draw_scene
 from kinemesh_render.domain.faces import CARRIED_FRAMES, DETECTED_EVERY, Boxes, Carrier, heads, hide
 from kinemesh_render.domain.poses import PoseTable, scene_of_poses
 from kinemesh_render.domain.scene import Scene
-from kinemesh_render.domain.sheet import cell_of, chosen_frames, compose
+from kinemesh_render.domain.sheet import cell_of
 from kinemesh_render.domain.style import Style
+from kinemesh_render.encoding import write_part
 from kinemesh_render.faces import FaceFinder
 from kinemesh_render.film import Film, film_of, framed
 from kinemesh_render.joining import PART_SUFFIX, followed, join_site
 from kinemesh_render.messages import Order, Shown, order_of
 from kinemesh_render.recorded import film_of_recording
+from kinemesh_render.route import Routes
 from kinemesh_render.scenes import SceneOf, poses_since, scenes
 from kinemesh_render.settings import EncoderSettings, WorkSettings
+from kinemesh_render.sheets import CELLS, SHEET, cells_among, put_cells, sheet_of
 from kinemesh_render.sources import Parts, Reading
-
-SHEET = "contact_sheet.jpg"
-_CELLS = "cells"
-
-_SHEET_QUALITY = 88
-_NO_CELL: Image = np.empty((0, 0, 3), np.uint8)
 
 
 class Worker:
-    """Turns segments into parts, and parts into the video that users get."""
+    """Turns segments and windows into parts, and parts into the video that users get."""
 
     def __init__(self, store: ObjectStore, faces: FaceFinder, encoder: EncoderSettings, work: WorkSettings) -> None:
         self._store = store
         self._faces = faces
         self._encoder = encoder
         self._work = work
+        self._routes = Routes(store, encoder, work)
 
     async def render(self, task: task_pb2.Task, context: TaskContext) -> task_pb2.TaskDone:
         """Draw one segment: every frame once, at its own time, whether anyone is in it or not.
 
-        Of a video that only has to be playable and is already, nothing is encoded.
+        Of a video that only has to be playable and is already, nothing is encoded. Of climbers on a picture of their
+        route, one window is drawn.
         """
         segment, order = task.segment, order_of(task)
+        if order.shown is Shown.ROUTE:
+            return await self._routes.render(task, context)
         count = segment.stop_frame - segment.start_frame
         first = segment.start_frame
         if order.blur_faces:
@@ -87,18 +86,15 @@ class Worker:
                 # Everyone whom the stage found, also those whom the job does not follow, has a face.
                 seen = await poses_since(self._store, task, "pose", first)
                 images = self._blurred(ahead(images), seen, index, segment.start_frame)
-            chosen = range(segment.start_frame, segment.stop_frame)
-            cells = {frame: _NO_CELL for frame in chosen_frames(index.frame_count) if frame in chosen and order.sheet}
+            chosen = range(segment.start_frame, segment.stop_frame if order.sheet else segment.start_frame)
+            cells = cells_among(chosen, index.frame_count)
             drawn = _annotated(ahead(images), scene_of, film, order.style, cells)
             with self._scratch() as folder:
                 part = Path(folder) / "part"
                 async with aclosing(self._write(part, ahead(drawn), film, order.style)) as writing:
                     async for done in writing:
                         await context.report(done / count)
-                if cells:
-                    await self._store.put_bytes(
-                        result_key(task, "render", segment, _CELLS), _to_bytes(list(cells.values()))
-                    )
+                await put_cells(self._store, result_key(task, "render", segment, CELLS), cells)
                 await settled(self._store.put_file(part, result_key(task, "render", segment, PART_SUFFIX)))
         return task_pb2.TaskDone(frames=count)
 
@@ -108,6 +104,8 @@ class Worker:
         A video that is playable already is copied itself.
         """
         order, camera = order_of(task), task.inputs[0].camera
+        if order.shown is Shown.ROUTE:
+            return await self._routes.finalize(task, context)
         if order.shown is Shown.PEOPLE:
             with self._scratch() as folder:
                 return await join_site(self._store, task, self._work.mosaic_rate, Path(folder), context)
@@ -126,7 +124,8 @@ class Worker:
                     frames = await followed(in_thread(_join, parts, video, source, index), [parts, source], context)
                 if frames != index.frame_count:
                     raise Internal("FRAMES_MISSING", f"{frames} of {index.frame_count} frames were joined.")
-                sheet = await self._sheet(task, segments, index) if order.sheet else b""
+                cells = [(range(s.start_frame, s.stop_frame), result_key(task, "render", s, CELLS)) for s in segments]
+                sheet = await sheet_of(self._store, cells, index.frame_count) if order.sheet else b""
                 await settled(self._store.put_file(video, keys.output(task.job_id, order.video), "video/mp4"))
                 outputs = [
                     job_pb2.JobOutput(name=order.video, content_type="video/mp4", size_bytes=video.stat().st_size)
@@ -156,15 +155,6 @@ class Worker:
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="kinemesh-render-", dir=self._work.scratch_dir)
 
-    async def _sheet(self, task: task_pb2.Task, segments: Sequence[task_pb2.Segment], index: FrameIndex) -> bytes:
-        """The contact sheet as JPEG, of the cells of the segments that hold their frames."""
-        chosen = chosen_frames(index.frame_count)
-        cells: list[Image] = []
-        for segment in segments:
-            if any(segment.start_frame <= frame < segment.stop_frame for frame in chosen):
-                cells += _from_bytes(await self._store.get_bytes(result_key(task, "render", segment, _CELLS)))
-        return await in_thread(lambda: encode_picture(compose(cells), ".jpg", _SHEET_QUALITY))
-
     async def _blurred(
         self, source: AsyncGenerator[list[Frame], None], seen: PoseTable, index: FrameIndex, start: int
     ) -> AsyncGenerator[list[Frame], None]:
@@ -179,32 +169,18 @@ class Worker:
                 if kept:
                     yield kept
 
-    async def _write(
+    def _write(
         self, part: Path, source: AsyncGenerator[list[Frame], None], film: Film, style: Style
     ) -> AsyncGenerator[int, None]:
-        """Encode the frames and yield how many are written."""
-        encoder = self._encoder
-        writer = H264Writer(
+        return write_part(
             part,
-            width=film.width * (2 if style.side_by_side else 1),
-            height=film.height,
-            layout="nv12",
-            color_matrix=film.color_matrix,
+            source,
+            self._encoder,
+            size=(film.width * (2 if style.side_by_side else 1), film.height),
             time_base=film.time_base,
             frame_rate=film.frame_rate,
-            preset=encoder.preset,
-            crf=encoder.crf,
-            gop=encoder.gop,
-            threads=encoder.threads,
+            color_matrix=film.color_matrix,
         )
-        written = 0
-        async with AsyncExitStack() as stack:
-            stack.push_async_exit(lambda *error: in_thread(writer.__exit__, *error))
-            await stack.enter_async_context(aclosing(source))
-            async for batch in source:
-                await in_thread(_encode, writer, batch)
-                written += len(batch)
-                yield written
 
 
 async def _is_copied(order: Order, source: Reading, index: FrameIndex) -> bool:
@@ -259,11 +235,6 @@ def _hide_faces(
     return kept
 
 
-def _encode(writer: H264Writer, batch: list[Frame]) -> None:
-    for frame in batch:
-        writer.write(frame.image, frame.pts)
-
-
 def _join(parts: Parts, video: Path, original: Reading, index: FrameIndex) -> int:
     return concatenate(parts, video, time_base=index.time_base, audio_source=original, end_pts=index.end_pts)
 
@@ -271,13 +242,3 @@ def _join(parts: Parts, video: Path, original: Reading, index: FrameIndex) -> in
 def _shown_size(index: FrameIndex, style: Style) -> tuple[int, int]:
     width, height = even_size(index.width, index.height)
     return width * (2 if style.side_by_side else 1), height
-
-
-def _to_bytes(cells: list[Image]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.stack(cells), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _from_bytes(data: bytes) -> list[Image]:
-    return list(np.load(io.BytesIO(data), allow_pickle=False))

@@ -149,6 +149,16 @@ def dot(canvas: Canvas, centre: NDArray[np.int32], radius: float, color: Color) 
         cv2.circle(layer.pixels, at, size, values[layer.channels], cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
 
+def ring(canvas: Canvas, centre: NDArray[np.int32], radius: float, color: Color, thickness: float) -> None:
+    """Draw a circle's line round a :func:`fixed` position, int32 [2]; ``radius`` and ``thickness`` are in pixels."""
+    values = _values(canvas.matrix, color)
+    for layer in canvas.layers:
+        at = ((centre - layer.origin) // layer.step).tolist()
+        width = max(1, min(_THICKEST, round(thickness / layer.step)))
+        size = round(radius * _UNIT / layer.step)
+        cv2.circle(layer.pixels, at, size, values[layer.channels], width, cv2.LINE_AA, _SHIFT)
+
+
 def tint(canvas: Canvas, corners: NDArray[np.int32], color: Color, share: float) -> None:
     """Mix a share (0 to 1) of a colour into what lies within a polygon.
 

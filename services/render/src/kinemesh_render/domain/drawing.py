@@ -7,7 +7,9 @@ cost more than decoding them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -25,6 +27,7 @@ from kinemesh_render.domain.skeleton import (
     LEFT_SHOULDER,
     RIGHT_HIP,
     RIGHT_SHOULDER,
+    Bone,
     Side,
 )
 from kinemesh_render.domain.style import REFERENCE_LINES, Color, Style, ink_on, mix
@@ -42,6 +45,9 @@ _TINT: Final = 0.16
 _TINT_OCCUPIED: Final = 0.28
 _DASH: Final = 9  # length of a dash and its gap, in thicknesses of the line
 _DASH_SHARE: Final = 0.55
+_BONE_DASH: Final = 4.5  # the same of a bone, which is short, in thicknesses of its outline
+_GUESSED: Final = 0.7  # of the thickness of a bone that was seen
+_PALER: Final = 0.35
 _SPOT: Final = 2.0  # radius of a place on a map, in thicknesses of the line
 _SPOT_SHARE: Final = 0.8
 _BEYOND: Final = 64  # of a box that reaches further outside the picture nothing more is drawn
@@ -112,10 +118,13 @@ def _side_color(color: Color, side: Side) -> Color:
 
 def _draw_body(canvas: Canvas, body: Body, style: Style, pen: Pen) -> None:
     pen = pen.limited_to(_torso(body))
-    color = style.color(body.identity)
+    color = body.color or style.color(body.identity)
     points = fixed(body.points)
     strength = body.visibility.tolist()
     solid = [bone for bone in BONES if min(strength[bone.start], strength[bone.stop]) >= LEAST_VISIBILITY]
+    if body.guessed:
+        _draw_guessed(canvas, body.points, solid, color, pen)
+        return
     outlines: dict[int, list[tuple[int, int]]] = {}
     fillings: dict[tuple[Color, int], list[tuple[int, int]]] = {}
     for bone in solid:
@@ -140,6 +149,18 @@ def _draw_body(canvas: Canvas, body: Body, style: Style, pen: Pen) -> None:
         dot(canvas, points[landmark], radius * 0.6, _side_color(color, side))
 
 
+def _draw_guessed(canvas: Canvas, points: NDArray[np.float32], bones: Sequence[Bone], color: Color, pen: Pen) -> None:
+    """Bones that nobody saw: dashed, thin and pale, without joints."""
+    if not bones:
+        return
+    thickness = _whole(pen.line * _GUESSED)
+    outline = _whole(thickness + 2 * pen.outline)
+    ends = points[[(bone.start, bone.stop) for bone in bones]]
+    lines = fixed(_dashes(ends[:, 0], ends[:, 1], _BONE_DASH * outline))
+    strokes(canvas, lines, OUTLINE, outline)
+    strokes(canvas, lines, mix(color, WHITE, _PALER), thickness)
+
+
 def _draw_trail(canvas: Canvas, trail: Trail, style: Style, pen: Pen) -> None:
     """A tapering line. Its thickness changes in steps, so that a trail is a handful of drawn lines."""
     points, age = _thinned(trail)
@@ -147,14 +168,16 @@ def _draw_trail(canvas: Canvas, trail: Trail, style: Style, pen: Pen) -> None:
         return
     color = trail.color or style.color(trail.identity)
     path = fixed(points)
-    thick = [_whole(pen.line * 0.9 * (1 - a) ** 0.8) for a in age[1:].tolist()]
-    start = 0
-    for stop in range(1, len(thick) + 1):
-        if stop < len(thick) and thick[stop] == thick[start]:
-            continue
-        shade = mix(color, OUTLINE, 0.55 * float(age[start]))
+    full, darkening = (1.4, 0.3) if trail.outlined else (0.9, 0.55)
+    thick = [_whole(pen.line * full * (1 - a) ** 0.8) for a in age[1:].tolist()]
+    borders = [0, *(n for n in range(1, len(thick)) if thick[n] != thick[n - 1]), len(thick)]
+    spans = list(pairwise(borders))
+    if trail.outlined:
+        for start, stop in spans:
+            strokes(canvas, path[None, start : stop + 1], OUTLINE, _whole(thick[start] + 2 * pen.outline))
+    for start, stop in spans:
+        shade = mix(color, OUTLINE, darkening * float(age[start]))
         strokes(canvas, path[None, start : stop + 1], shade, thick[start])
-        start = stop
 
 
 def _thinned(trail: Trail) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -181,7 +204,7 @@ def _draw_thing(canvas: Canvas, thing: Thing, style: Style, pen: Pen) -> None:
     corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])], np.float32)
     thickness = _whole(pen.line * (0.5 if thing.guessed else 0.75))
     if thing.guessed:
-        lines, closed = fixed(_dashes(corners, _DASH * max(thickness, 2))), False
+        lines, closed = fixed(_dashes(corners, np.roll(corners, -1, axis=0), _DASH * max(thickness, 2))), False
     elif thing.feet_hidden:
         lines, closed = fixed(corners[[3, 0, 1, 2]])[None], False  # open below
     else:
@@ -195,10 +218,10 @@ def _draw_thing(canvas: Canvas, thing: Thing, style: Style, pen: Pen) -> None:
         strokes(canvas, mark, color, thickness)
 
 
-def _dashes(corners: NDArray[np.float32], period: float) -> NDArray[np.float32]:
-    """The dashes of a polygon's sides, with one round each corner: float32 [D, 2, 2]."""
+def _dashes(starts: NDArray[np.float32], stops: NDArray[np.float32], period: float) -> NDArray[np.float32]:
+    """The dashes of lines [L, 2], with half of one at each end: float32 [D, 2, 2]."""
     dashes = []
-    for start, stop in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+    for start, stop in zip(starts, stops, strict=True):
         count = max(1, round(float(np.hypot(*(stop - start))) / period))
         ends = np.arange(count + 1, dtype=np.float32)[:, None] + np.array((-0.5, 0.5), np.float32) * _DASH_SHARE
         along = np.clip(ends, 0, count) / count
@@ -251,8 +274,11 @@ def _label_body(canvas: Canvas, body: Body, style: Style) -> None:
     if body.visibility[list(HEAD)].max() < LEAST_VISIBILITY:
         return
     head = body.points[list(HEAD)]
-    color = style.color(body.identity)
-    label = caption(str(body.identity), color, ink_on(color), caption_lines(canvas), canvas.matrix)
+    text = str(body.identity) if body.caption is None else body.caption
+    if not text:
+        return
+    color = body.color or style.color(body.identity)
+    label = caption(text, color, ink_on(color), caption_lines(canvas), canvas.matrix)
     gap = max(0.22 * _torso(body), 4.0)  # from the eyes to above the hair
     paste(canvas, label, float(head[:, 0].mean()) - label.width / 2, float(head[:, 1].min()) - gap - label.height)
 

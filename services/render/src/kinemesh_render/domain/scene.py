@@ -21,14 +21,20 @@ LONGEST_GAP_SEC = 0.25
 class Body:
     """One person in one frame.
 
-    :ivar identity: id, which chooses the colour and is the label.
+    :ivar identity: id, which chooses the colour and is the label where these are not given.
     :ivar points: float32 [33, 2], x and y in pixels.
     :ivar visibility: float32 [33], 0 to 1.
+    :ivar color: its own; that of its identity if None.
+    :ivar caption: instead of its identity; empty for none.
+    :ivar guessed: nobody saw it here; it is drawn dashed.
     """
 
     identity: int
     points: NDArray[np.float32]
     visibility: NDArray[np.float32]
+    color: Color | None = None
+    caption: str | None = None
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,12 +45,14 @@ class Trail:
     :ivar points: float32 [P, 2] in pixels, oldest first.
     :ivar age: float32 [P], 0 now to 1 where the trail ends.
     :ivar color: its own; that of its identity if None.
+    :ivar outlined: it is drawn on something as colourful as itself.
     """
 
     identity: int
     points: NDArray[np.float32]
     age: NDArray[np.float32]
     color: Color | None = None
+    outlined: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
