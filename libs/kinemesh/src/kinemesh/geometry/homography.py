@@ -60,7 +60,7 @@ def fit(image: Floats, target: Floats) -> Floats:
                 f"The {side} points determine no homography: of any four, three lie on a line or two on one another.",
                 side=side,
             )
-    to_image, to_map = _normaliser(image), _normaliser(target)
+    to_image, to_map = normaliser(image), normaliser(target)
     x, y = apply(to_image, image).T
     u, v = apply(to_map, target).T
     one, zero = np.ones_like(x), np.zeros_like(x)
@@ -137,12 +137,12 @@ def agreement(matrix: Floats, image: Floats, target: Floats) -> Fit:
 def condition(matrix: Floats, seen: Floats) -> float:
     """Condition number of the matrix in normalised coordinates of both sides; infinite if it is singular."""
     with np.errstate(all="ignore"):
-        normal = matrix @ np.linalg.inv(_normaliser(seen))
+        normal = matrix @ np.linalg.inv(normaliser(seen))
         mapped = homogeneous(seen) @ matrix.T
         target = mapped[:, :2] / mapped[:, 2:]
         if not np.isfinite(target).all():
             return float("inf")
-        values = np.linalg.svd(_normaliser(target) @ normal, compute_uv=False)
+        values = np.linalg.svd(normaliser(target) @ normal, compute_uv=False)
     return float(values[0] / values[-1]) if values[-1] > 0 else float("inf")
 
 
@@ -151,7 +151,7 @@ def homogeneous(points: Floats) -> Floats:
     return np.concatenate([points, np.ones((len(points), 1))], axis=1)
 
 
-def _normaliser(points: Floats) -> Floats:
+def normaliser(points: Floats) -> Floats:
     """The similarity that puts the centroid at 0 and the mean distance from it at √2."""
     centre = points.mean(axis=0)
     spread = float(np.linalg.norm(points - centre, axis=1).mean())
