@@ -28,26 +28,22 @@ class Common:
     :ivar matrix: float64 [3, 3], see :mod:`kinemesh_matcher.domain.projective`.
     :ivar inliers: pairs of points that agree.
     :ivar coverage: fraction of the frame that they span, 0 to 1.
-    :ivar agreeing: int64 [A], the frames that agree.
     """
 
     matrix: Floats
     inliers: int
     coverage: float
-    agreeing: Ints
 
 
 def common_transform(
-    frame_index: Ints, points: Floats, images: Floats, frame: tuple[int, int], width: int, *, affine: bool
+    points: Floats, images: Floats, frame: tuple[int, int], width: int, *, affine: bool
 ) -> Common | None:
     """The transform that most pairs of points agree with; None if there is none that can be trusted.
 
     It is sought by MAGSAC++ (Barath et al., "MAGSAC++, a fast, reliable and accurate robust estimator", CVPR 2020)
     and refined by least squares on what agrees. It can be trusted if 12 pairs agree, span a two-hundredth of the
-    frame, and do not mirror it. A frame agrees if half of its pairs are within a hundredth of the reference's width of
-    where the transform puts them.
+    frame, and do not mirror it.
 
-    :param frame_index: int64 [R], frame of every pair, ascending.
     :param points: float64 [R, 2], pixels of the frame.
     :param images: float64 [R, 2], pixels of the reference.
     :param frame: width and height of the upright frames in pixels.
@@ -70,10 +66,21 @@ def common_transform(
     coverage = _coverage(points[near], frame)
     if near.sum() < _LEAST_INLIERS or coverage < _LEAST_COVERAGE or not np.linalg.det(matrix) > 0:
         return None
-    away = np.linalg.norm(mapped(matrix, points) - images, axis=1)
+    return Common(matrix, int(near.sum()), coverage)
+
+
+def agreeing_frames(frame_index: Ints, points: Floats, images: Floats, matrix: Floats, width: int) -> Ints:
+    """The frames of which half of the pairs are within a hundredth of the reference's width of where they should be.
+
+    :param frame_index: int64 [R], frame of every pair.
+    :param points: float64 [R, 2], pixels of the frame.
+    :param images: float64 [R, 2], pixels of the reference.
+    :param matrix: float64 [3, 3], from pixels of the frame to pixels of the reference.
+    :param width: of the reference in pixels.
+    """
+    near = np.linalg.norm(mapped(matrix, points) - images, axis=1) < _AGREES * width
     frames, which = np.unique(frame_index, return_inverse=True)
-    within = np.bincount(which, away < _AGREES * width, len(frames)) > 0.5 * np.bincount(which, minlength=len(frames))
-    return Common(matrix, int(near.sum()), coverage, frames[within])
+    return frames[np.bincount(which, near, len(frames)) > 0.5 * np.bincount(which, minlength=len(frames))]
 
 
 def _sought(a: Floats, b: Floats, *, affine: bool) -> Floats | None:

@@ -63,10 +63,12 @@ def centres(image: NDArray[np.float32], aspect: float) -> Floats:
 def motion_of(time_sec: Floats, image: NDArray[np.float32], aspect: float) -> Motion:
     """The signals of a body on the reference.
 
-    :param time_sec: float64 [R], R ≥ 1, increasing.
+    :param time_sec: float64 [R], increasing.
     :param image: float32 [R, 33, 5], x and y as fractions of the reference.
     :param aspect: width / height of the reference.
     """
+    if not len(image):
+        return Motion(0.0, np.empty((0, 2)), np.empty((0, len(LIMBS), 2)), 1.0)
     plane = sk.image_plane(image, aspect)
     signals = [centres(image, aspect)]
     for landmarks in _LIMB_LANDMARKS:
@@ -95,6 +97,8 @@ def _even(time_sec: Floats, values: Floats, at: Floats) -> Floats:
 
 def calmed(values: Floats, sigma_sec: float) -> Floats:
     """Values [G, D] under a Gaussian; NaN stays NaN and counts for nothing."""
+    if not len(values):
+        return values
     seen = np.isfinite(values)
     sigma = sigma_sec * RATE_HZ
 

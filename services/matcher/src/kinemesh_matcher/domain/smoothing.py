@@ -38,15 +38,13 @@ class Source(IntEnum):
 
     NONE = 0
     MEASURED = 1
-    """Features of this frame."""
+    """Features of this frame, or of the whole clip where one transform does for it."""
     FOLLOWED = 2
     """Points followed from the frame before."""
     INTERPOLATED = 3
     """The frames before and after."""
     HELD = 4
     """The nearest frame, at the beginning or the end."""
-    SHARED = 5
-    """One transform for the whole clip; this frame was not looked at, or has no say in it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
