@@ -15,6 +15,7 @@ from kinemesh.environment.v1 import environment_pb2
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.model.v1 import model_pb2
 from kinemesh.recordings import recording_name
+from kinemesh.route.v1 import catalogue_pb2, reference_pb2
 from kinemesh.serving.interceptor import caller
 from kinemesh.session.v1 import session_pb2
 from kinemesh.storage import ObjectStore, keys
@@ -42,6 +43,10 @@ class Catalogue:
     sessions: dict[str, session_pb2.Session] = field(default_factory=dict)
     environments: dict[str, environment_pb2.Environment] = field(default_factory=dict)
     identities: dict[str, environment_pb2.Identity] = field(default_factory=dict)
+    areas: dict[str, catalogue_pb2.Area] = field(default_factory=dict)
+    routes: dict[str, catalogue_pb2.Route] = field(default_factory=dict)
+    attempts: dict[str, catalogue_pb2.Attempt] = field(default_factory=dict)
+    references: dict[str, reference_pb2.ReferenceImage] = field(default_factory=dict)
     uploads: dict[str, str] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)
     logs: dict[str, list[job_pb2.JobLog]] = field(default_factory=dict)

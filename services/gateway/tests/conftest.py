@@ -40,9 +40,11 @@ class Gateway:
     def ws(self) -> str:
         return self.url.replace("http:", "ws:")
 
-    async def asset(self, data: bytes, content_type: str = "video/mp4", filename: str = "clip.mp4") -> str:
+    async def asset(
+        self, data: bytes, content_type: str = "video/mp4", filename: str = "clip.mp4", kind: str = "VIDEO"
+    ) -> str:
         """An asset that was uploaded and accepted."""
-        body = {"filename": filename, "content_type": content_type, "size_bytes": len(data)}
+        body = {"filename": filename, "content_type": content_type, "size_bytes": len(data), "kind": kind}
         created = (await self.http.post("/api/v1/assets", json=body)).json()
         asset_id: str = created["asset"]["asset_id"]
         upload = created["upload"]
@@ -67,6 +69,26 @@ class Gateway:
         assert answer.status_code == 201, answer.text
         environment_id: str = answer.json()["environment_id"]
         return environment_id
+
+    async def route(self, **values: str) -> str:
+        """A route in an area of its own."""
+        number = len(self.catalogue.areas)
+        area = await self.http.post("/api/v1/routes/areas", json={"display_name": f"Area {number}"})
+        assert area.status_code == 201, area.text
+        body = {"area_id": area.json()["area_id"], "display_name": f"Route {number}", **values}
+        answer = await self.http.post("/api/v1/routes", json=body)
+        assert answer.status_code == 201, answer.text
+        route_id: str = answer.json()["route_id"]
+        return route_id
+
+    async def attempt(self, route_id: str, **values: Any) -> str:
+        """An attempt at a route."""
+        asset_id = await self.asset(MP4_HEAD + b"video")
+        body = {"asset_id": asset_id, **values}
+        answer = await self.http.post(f"/api/v1/routes/{route_id}/attempts", json=body)
+        assert answer.status_code == 201, answer.text
+        attempt_id: str = answer.json()["attempt_id"]
+        return attempt_id
 
     async def task(self) -> str:
         """A queued processing task."""

@@ -22,10 +22,12 @@ from kinemesh.session.v1 import session_pb2, session_pb2_grpc
 from kinemesh.storage import Part, keys
 
 from .catalogue import Catalogue, now
+from .routes_stand_in import add_match, add_routes
 from .sites_stand_in import add_sites
 
 _FIFTEEN_MINUTES = timedelta(minutes=15)
 PART = 5 * 1024 * 1024
+PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 MP4_HEAD = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2"
 
 
@@ -83,6 +85,8 @@ class Assets(asset_pb2_grpc.AssetServiceServicer):
             error = errors.InvalidArgument("SIZE_MISMATCH", "The uploaded file has another size.")
         elif asset.kind == asset_pb2.ASSET_KIND_VIDEO and not head.startswith(MP4_HEAD[:12]):
             error = errors.UnsupportedMedia("NOT_A_VIDEO", "The file is not a video.")
+        elif asset.kind == asset_pb2.ASSET_KIND_IMAGE and not head.startswith(PNG_HEAD):
+            error = errors.UnsupportedMedia("NOT_A_PICTURE", "The file is not a JPEG, PNG or WebP picture.")
         if error is not None:
             asset.state = asset_pb2.ASSET_STATE_REJECTED
             asset.failure.CopyFrom(common_pb2.Failure(reason=error.reason, message=error.message, code=error.code))
@@ -122,6 +126,8 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             if request.inputs:
                 raise errors.InvalidArgument("INPUTS_NOT_TAKEN", "The environment has the recordings.", field="inputs")
             return job_pb2.CreateJobResponse(job=self.c.add_tracking(job_id, owner, request.parameters))
+        if request.parameters.HasField("route_match"):
+            return job_pb2.CreateJobResponse(job=add_match(self.c, job_id, owner, request))
         job = self.c.add_job(job_id, owner, request.inputs[0].asset_id, request.parameters)
         return job_pb2.CreateJobResponse(job=job)
 
@@ -326,6 +332,7 @@ async def serve_catalogue(catalogue: Catalogue) -> AsyncIterator[tuple[str, Heal
     model_pb2_grpc.add_ModelServiceServicer_to_server(models(catalogue), server)
     session_pb2_grpc.add_SessionServiceServicer_to_server(sessions(catalogue), server)
     add_sites(catalogue, server)
+    add_routes(catalogue, server)
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     port = server.add_insecure_port("127.0.0.1:0")

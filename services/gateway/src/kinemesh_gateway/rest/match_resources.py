@@ -104,6 +104,20 @@ class MatchCreate(Body):
             raise ValueError(f"give one of {', '.join(_SUBJECTS)}")
         return value
 
+    @field_validator("attempt_ids", "asset_ids")
+    @classmethod
+    def _each_once(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("names one of them twice")
+        return value
+
+    @field_validator("subject")
+    @classmethod
+    def _one_climber(cls, value: MatchSubject | None, info: ValidationInfo) -> MatchSubject | None:
+        if value is not None and any(len(info.data.get(name) or ()) > 1 for name in ("attempt_ids", "asset_ids")):
+            raise ValueError("is for jobs over one video")
+        return value
+
     @field_validator("reference")
     @classmethod
     def _one_reference(cls, value: str | None, info: ValidationInfo) -> str | None:

@@ -155,7 +155,7 @@ async def compare_attempts(
     for attempt in found.attempts:
         if attempt.route_id != route_id:
             message = "An attempt is at another route."
-            raise InvalidArgument("OTHER_ROUTE", message, field="attempt_id", attempt_id=attempt.attempt_id)
+            raise InvalidArgument("DIFFERENT_ROUTES", message, field="attempt_id", attempt_id=attempt.attempt_id)
     return {
         "attempts": [to_json(attempt) for attempt in found.attempts],
         "rows": [
