@@ -7,6 +7,7 @@ import os
 from pydantic import Field
 
 from kinemesh.inference.settings import TritonSettings
+from kinemesh.serving.upstreams import UpstreamSettings
 from kinemesh.settings import Group, ServiceSettings
 from kinemesh.storage.settings import S3Settings
 
@@ -39,13 +40,6 @@ class SlotSettings(Group):
     refine: int = Field(default=1, ge=1, le=16)
     associate: int = Field(default=1, ge=1, le=16)
     resolve: int = Field(default=1, ge=1, le=16)
-
-
-class UpstreamSettings(Group):
-    """Addresses of the services behind, host:port."""
-
-    ingest: str = Field(default="127.0.0.1:50051", min_length=1)
-    timeout_s: float = Field(default=15.0, gt=0, le=300)
 
 
 class QuerySettings(Group):

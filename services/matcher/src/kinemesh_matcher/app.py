@@ -6,37 +6,51 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import cv2
+
 from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
-from kinemesh.inference.client import TritonClient
 from kinemesh.matcher.v1.matcher_pb2_grpc import add_MatcherServiceServicer_to_server
+from kinemesh.serving.channel import open_channel
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage.store import ObjectStore
-from kinemesh.telemetry.tracing import trace_headers
+from kinemesh_matcher.catalogue import Catalogue
+from kinemesh_matcher.references import References
+from kinemesh_matcher.rehearsal import rehearse
+from kinemesh_matcher.retargeting import Retargeting
 from kinemesh_matcher.rpc import MatcherRpc
 from kinemesh_matcher.settings import MatcherSettings
-from kinemesh_matcher.worker import STAGES
+from kinemesh_matcher.worker import Worker
 
 
 @asynccontextmanager
 async def app(settings: MatcherSettings) -> AsyncIterator[Service]:
     """Build everything that the matching service is made of."""
+    cv2.setNumThreads(1)  # segments run in parallel; threads inside a frame would only fight with them
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings.nats, "matcher"))
         store = await stack.enter_async_context(ObjectStore(settings.s3))
-        triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
+        ingest = await stack.enter_async_context(open_channel(settings.upstreams.ingest))
+        matching = settings.matching
+        references = References(store, matching.max_pixels, matching.kept_references)
+        worker, retargeting = Worker(store, references, matching), Retargeting(store)
+        stages = (
+            ("match", worker.match, settings.slots.match),
+            ("retarget", retargeting.retarget, settings.slots.retarget),
+        )
 
         async def work_on_stages(stop: asyncio.Event) -> None:
-            await work(bus, STAGES, stop, drain_s=settings.drain_s)
+            await work(bus, stages, stop, drain_s=settings.drain_s)
 
         yield Service(
             servicers=(
                 Servicer(
                     "kinemesh.matcher.v1.MatcherService",
                     add_MatcherServiceServicer_to_server,
-                    MatcherRpc(),  # type: ignore[abstract]
+                    MatcherRpc(references, Catalogue(ingest, settings.upstreams.timeout_s), matching.max_pixels),
                 ),
             ),
             loops=(work_on_stages,),
-            dependencies={"nats": bus.ready, "s3": store.ready, "triton": triton.ready},
+            dependencies={"nats": bus.ready, "s3": store.ready},
+            rehearse=rehearse,
         )

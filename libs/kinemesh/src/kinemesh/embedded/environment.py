@@ -16,7 +16,7 @@ from kinemesh.errors import FailedPrecondition
 GATEWAY = "gateway"
 INGEST = "ingest"
 SERVICES = (INGEST, "detect_track", "pose", "matcher", "render", GATEWAY)
-ASKS = {GATEWAY: SERVICES[:-1], "detect_track": (INGEST,)}
+ASKS = {GATEWAY: SERVICES[:-1], "detect_track": (INGEST,), "matcher": (INGEST,)}
 """Which services call which others."""
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinemesh.results.matches import Verdict
-from kinemesh_matcher.domain.features import Floats, detect
+from kinemesh_matcher.domain.features import Features, Floats, detect
 from kinemesh_matcher.domain.fitting import Model, distances, is_plausible, refined, robust_fit
 from kinemesh_matcher.domain.matching import Match, Quality, Side, judged, match, no_match, side_of
 
@@ -68,13 +68,18 @@ class Placed:
     """How a frame lies on the reference.
 
     :ivar match: its matrix maps pixels of the frame as it was given.
-    :ivar followed: points were followed to it; else features were matched.
+    :ivar features: of the frame, where they were looked for; points were followed to it elsewhere.
     :ivar anchor: what the next frame can be followed from; None where it must be matched.
     """
 
     match: Match
-    followed: bool
+    features: Features | None
     anchor: Anchor | None
+
+    @property
+    def followed(self) -> bool:
+        """Whether points were followed to the frame."""
+        return self.features is None
 
 
 def place(
@@ -99,10 +104,11 @@ def place(
         if followed.match.matrix is not None or followed.match.quality.reason == BLURRED:
             return followed
     height, width = grey.shape
-    found = match(side_of(detect(grey, most, masks, levels=1), width, height), reference, model)
+    features = detect(grey, most, masks, levels=1)
+    found = match(side_of(features, width, height), reference, model)
     if found.matrix is None:
-        return Placed(found, followed=False, anchor=None)
-    return Placed(found, followed=False, anchor=_anchor(grey, found, found.matrix))
+        return Placed(found, features, None)
+    return Placed(found, features, _anchor(grey, found, found.matrix))
 
 
 def follow(grey: NDArray[np.uint8], masks: Sequence[Box], before: Anchor, reference: Side, model: Model) -> Placed:
@@ -113,7 +119,7 @@ def follow(grey: NDArray[np.uint8], masks: Sequence[Box], before: Anchor, refere
     )
     if sharpness(grey) < _BLURRED * before.sharpness:
         # What is followed into a blur comes out of it somewhere else: go on from the frame before it.
-        return Placed(no_match(replace(counts, reason=BLURRED)), followed=True, anchor=before)
+        return Placed(no_match(replace(counts, reason=BLURRED)), None, before)
     points, good = _flow(before.grey, grey, before.points)
     good &= ~_inside(points, masks)
     a, b = points[good].astype(np.float64), before.reference[good]
@@ -122,17 +128,17 @@ def follow(grey: NDArray[np.uint8], masks: Sequence[Box], before: Anchor, refere
     # From frame to frame a plane moves almost affinely, whatever the perspective.
     motion = robust_fit(a, before.points[good].astype(np.float64), Model.AFFINE, _NEAR)
     if len(a) < needed or motion is None:
-        return Placed(no_match(counts), followed=True, anchor=None)
+        return Placed(no_match(counts), None, None)
     matrix = refined(before.matrix @ motion[0], a, b, model, _SPREAD * reference.unit)
     near = distances(matrix, a, b) <= _NEAR * reference.unit
     counts = replace(counts, inliers=int(near.sum()))
     if near.sum() < needed or not is_plausible(matrix, a[near]):
-        return Placed(no_match(counts), followed=True, anchor=None)
+        return Placed(no_match(counts), None, None)
     height, width = grey.shape
     quality = judged(counts, matrix, a[near], b[near], (width, height), reference.unit, sure=True)
     kept = np.flatnonzero(good)[near]
     anchor = Anchor(grey, points[kept], before.reference[kept], matrix, before.followed, before.sharpness)
-    return Placed(Match(quality, matrix, a[near], b[near]), followed=True, anchor=anchor)
+    return Placed(Match(quality, matrix, a[near], b[near]), None, anchor)
 
 
 def sharpness(grey: NDArray[np.uint8]) -> float:
@@ -162,10 +168,8 @@ def _flow(
     before: NDArray[np.uint8], now: NDArray[np.uint8], points: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Where points went, float32 [P, 2], and which of them come back to where they were, bool [P]."""
-    start = points.copy()
-    forth, found, _ = cv2.calcOpticalFlowPyrLK(before, now, points, start, winSize=_WINDOW, maxLevel=_PYRAMID)
-    start = forth.copy()
-    back, again, _ = cv2.calcOpticalFlowPyrLK(now, before, forth, start, winSize=_WINDOW, maxLevel=_PYRAMID)
+    forth, found, _ = cv2.calcOpticalFlowPyrLK(before, now, points, points.copy(), winSize=_WINDOW, maxLevel=_PYRAMID)
+    back, again, _ = cv2.calcOpticalFlowPyrLK(now, before, forth, forth.copy(), winSize=_WINDOW, maxLevel=_PYRAMID)
     height, width = now.shape
     within = ((forth >= 0) & (forth < (width, height))).all(axis=1)
     close = np.abs(back - points).max(axis=1) < _BACK
