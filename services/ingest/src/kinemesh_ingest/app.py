@@ -13,6 +13,7 @@ from kinemesh.environment.v1.environment_pb2_grpc import add_EnvironmentServiceS
 from kinemesh.inference.client import TritonClient
 from kinemesh.job.v1.job_pb2_grpc import add_JobServiceServicer_to_server
 from kinemesh.model.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
+from kinemesh.route.v1.route_pb2_grpc import add_RouteServiceServicer_to_server
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.session.v1.session_pb2_grpc import add_SessionServiceServicer_to_server
 from kinemesh.storage.store import ObjectStore
@@ -21,6 +22,7 @@ from kinemesh_ingest.catalogue.database import answers, open_database
 from kinemesh_ingest.catalogue.outbox import pump
 from kinemesh_ingest.catalogue.sweeps import sweep
 from kinemesh_ingest.climbing.built_in import ensure_built_in
+from kinemesh_ingest.climbing.rpc import RouteRpc
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.contents import limits_of
 from kinemesh_ingest.creating import JobMaker
@@ -99,6 +101,11 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                     "kinemesh.model.v1.ModelService",
                     add_ModelServiceServicer_to_server,
                     ModelRpc(engine, triton, registry, imports, settings.upload.max_pixels),
+                ),
+                Servicer(
+                    "kinemesh.route.v1.RouteService",
+                    add_RouteServiceServicer_to_server,
+                    RouteRpc(engine, store, conductor, settings.upload),
                 ),
             ),
             loops=(publish, clean, conduct_jobs, take_part, imports.run, gallery.run),

@@ -24,6 +24,7 @@ from kinemesh.storage import keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh_ingest.catalogue import jobs, outbox, sweeps
 from kinemesh_ingest.catalogue.tables import AnyRow
+from kinemesh_ingest.climbing.results import note_results
 from kinemesh_ingest.domain.pipelines import SPLIT, Unit, pipeline_of
 from kinemesh_ingest.domain.planning import Task, first_tasks, later_tasks, progress, ready_tasks
 from kinemesh_ingest.domain.timeline import Input, Timeline, timeline, window_count
@@ -153,6 +154,8 @@ class Conductor:
             await _log(connection, job, "INFO", "Succeeded.")
             for stage in pipeline_of(job.parameters).forgets:
                 await sweeps.order(connection, keys.stage_prefix(job.job_id, stage), delays_s=(0.0, self.late_sweep_s))
+            if job.pipeline == "route_match":
+                await note_results(connection, job)
             await _tell_state(connection, job, jobs.SUCCEEDED)
             return
         await self._queue_ready(connection, job)

@@ -22,6 +22,7 @@ from kinemesh_ingest.catalogue.tables import identities as identities_table
 from kinemesh_ingest.checking import assets_of, checked_environment, view_of
 from kinemesh_ingest.domain.calibration import Plane, camera_of_file, read_document
 from kinemesh_ingest.domain.validation import check_id
+from kinemesh_ingest.masks import changed_fields
 from kinemesh_ingest.messages import document_of, to_environment, to_identity
 
 _CHANGEABLE: Final = (
@@ -95,7 +96,7 @@ class EnvironmentRpc(environment_pb2_grpc.EnvironmentServiceServicer):
         self, request: environment_pb2.UpdateEnvironmentRequest, context: Any
     ) -> environment_pb2.UpdateEnvironmentResponse:
         owner = caller(context)
-        paths = _paths(request)
+        paths = changed_fields(request.environment, request.update_mask.paths, _CHANGEABLE)
         async with self._engine.begin() as connection:
             row = await environments.find(connection, request.environment.environment_id, owner, lock=True)
             if await _is_first(connection, owner, "UpdateEnvironment", request.request_id, row):
@@ -212,21 +213,6 @@ class EnvironmentRpc(environment_pb2_grpc.EnvironmentServiceServicer):
                 )
         self._forget.set()
         return environment_pb2.DeleteIdentityResponse(changed_jobs=len(affected))
-
-
-def _paths(request: environment_pb2.UpdateEnvironmentRequest) -> list[str]:
-    """The fields to change."""
-    given = request.environment
-    paths = list(request.update_mask.paths)
-    wrong = sorted(set(paths) - set(_CHANGEABLE))
-    if wrong:
-        raise errors.InvalidArgument(
-            "INVALID_MASK",
-            f"update_mask takes {', '.join(_CHANGEABLE)}.",
-            field="update_mask",
-            paths=",".join(wrong)[:500],
-        )
-    return paths or [field.name for field, _ in given.ListFields() if field.name in _CHANGEABLE]
 
 
 def _take(whole: environment_pb2.Environment, given: environment_pb2.Environment, path: str) -> None:

@@ -16,7 +16,7 @@ from kinemesh.serving.interceptor import caller
 from kinemesh.session.v1 import session_pb2, session_pb2_grpc
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
-from kinemesh_ingest.catalogue import assets, environments, jobs, requests, sessions, sweeps
+from kinemesh_ingest.catalogue import assets, attempts, environments, jobs, requests, sessions, sweeps
 from kinemesh_ingest.catalogue.paging import newest_first, page_request
 from kinemesh_ingest.catalogue.sessions import Jobs
 from kinemesh_ingest.catalogue.tables import AnyRow
@@ -144,8 +144,7 @@ class SessionRpc(session_pb2_grpc.SessionServiceServicer):
             await requests.claim(connection, owner, "DeleteSession", request.request_id, row.session_id)
             await self._drop(connection, (await _jobs_of(connection, row)).rows)
             await sessions.remove(connection, row.session_id)
-            named = await environments.reading(connection, row.asset_id)
-            if named is None and not await sessions.reads(connection, row.asset_id):
+            if not await sessions.reads(connection, row.asset_id) and not await _is_kept(connection, row.asset_id):
                 await assets.remove(connection, row.asset_id)
                 await sweeps.order(connection, keys.asset_prefix(row.asset_id))
         self._maker.conductor.wake()
@@ -205,6 +204,13 @@ class SessionRpc(session_pb2_grpc.SessionServiceServicer):
         for row in dropped:
             job = await jobs.find(connection, row.job_id, lock=True)
             await self._maker.conductor.delete(connection, job)
+
+
+async def _is_kept(connection: AsyncConnection, asset_id: str) -> bool:
+    """Whether a video is an environment's or an attempt's as well."""
+    return (
+        await environments.reading(connection, asset_id) or await attempts.with_video(connection, asset_id)
+    ) is not None
 
 
 def _as_before(before: Jobs) -> parameters_pb2.InstructorParameters:

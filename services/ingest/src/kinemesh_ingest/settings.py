@@ -82,6 +82,9 @@ class RetentionSettings(Group):
     pending_upload_hours: float = Field(default=24.0, gt=0)
     sweep_interval_s: float = Field(default=5.0, gt=0)
     late_sweep_s: float = Field(default=60.0, ge=0, description="a second look after workers that wrote too late")
+    matching_hours: float = Field(
+        default=168.0, gt=0, description="files between the stages of jobs that match attempts, after the job has ended"
+    )
 
 
 class IngestSettings(ServiceSettings):

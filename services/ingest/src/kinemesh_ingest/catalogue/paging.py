@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, func, select, tuple_
+from sqlalchemy import ColumnElement, FromClause, Select, Table, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kinemesh.errors import InvalidArgument
@@ -67,16 +67,20 @@ async def newest_first(
 
 
 async def by_name(
-    connection: AsyncConnection, table: Table, keys: tuple[str, str], condition: ColumnElement[bool], page: PageRequest
+    connection: AsyncConnection,
+    table: FromClause,
+    keys: tuple[str, ...],
+    condition: ColumnElement[bool],
+    page: PageRequest,
 ) -> Page:
-    """A page of the rows of ``table`` that meet ``condition``, ordered by two columns of text."""
+    """A page of the rows of ``table`` that meet ``condition``, ordered by columns of text."""
     return await _page(connection, table, keys, condition, page, falling=False)
 
 
 async def _page(
     connection: AsyncConnection,
-    table: Table,
-    keys: tuple[str, str],
+    table: FromClause,
+    keys: tuple[str, ...],
     condition: ColumnElement[bool],
     page: PageRequest,
     *,
@@ -87,7 +91,7 @@ async def _page(
     query: Select[Any] = select(table).where(condition)
     query = query.order_by(*(column.desc() if falling else column for column in columns))
     if page.token:
-        last = _decode(page.token, is_time=falling)
+        last = _decode(page.token, len(keys), is_time=falling)
         query = query.where(tuple_(*columns) < tuple_(*last) if falling else tuple_(*columns) > tuple_(*last))
     rows = list((await connection.execute(query.offset(page.skip).limit(page.size + 1))).all())
     more = len(rows) > page.size
@@ -96,15 +100,16 @@ async def _page(
     return Page(rows, token, int(total or 0))
 
 
-def _encode(first: datetime | str, key: str) -> str:
-    text = first.isoformat() if isinstance(first, datetime) else first
-    return base64.urlsafe_b64encode(json.dumps([text, key]).encode()).decode()
+def _encode(*values: datetime | str) -> str:
+    texts = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return base64.urlsafe_b64encode(json.dumps(texts).encode()).decode()
 
 
-def _decode(token: str, *, is_time: bool) -> tuple[datetime | str, str]:
+def _decode(token: str, count: int, *, is_time: bool) -> list[datetime | str]:
     try:
-        first, key = json.loads(base64.urlsafe_b64decode(token))
-        return datetime.fromisoformat(first) if is_time else str(first), str(key)
+        given = json.loads(base64.urlsafe_b64decode(token))
+        first, *others = [str(value) for value, _ in zip(given, range(count), strict=True)]
+        return [datetime.fromisoformat(first) if is_time else first, *others]
     except (binascii.Error, ValueError, TypeError) as error:
         raise InvalidArgument(
             "INVALID_PAGE_TOKEN", "page_token is not one that this list gave.", field="page_token"

@@ -20,12 +20,19 @@ async def claim(connection: AsyncConnection, owner: str, method: str, request_id
     new = insert(requests).values(**key, resource_id=resource_id).on_conflict_do_nothing()
     if await connection.scalar(new.returning(requests.c.resource_id)) is not None:
         return None
-    query = select(requests.c.resource_id).where(*(requests.c[name] == value for name, value in key.items()))
-    return str(await connection.scalar(query))
+    return await known(connection, owner, method, request_id)
 
 
 async def is_known(connection: AsyncConnection, owner: str, method: str, request_id: str) -> bool:
     """Whether a request has been carried out before."""
+    return await known(connection, owner, method, request_id) is not None
+
+
+async def known(connection: AsyncConnection, owner: str, method: str, request_id: str) -> str | None:
+    """The resource that a request made before; None if it has not been carried out."""
+    if not request_id:
+        return None
     key = {"owner": owner, "method": method, "request_id": request_id}
     query = select(requests.c.resource_id).where(*(requests.c[name] == value for name, value in key.items()))
-    return bool(request_id) and await connection.scalar(query) is not None
+    resource_id: str | None = await connection.scalar(query)
+    return resource_id

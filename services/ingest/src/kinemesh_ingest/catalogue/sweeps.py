@@ -17,7 +17,7 @@ from kinemesh.bus.topology import EVENTS, event_subject
 from kinemesh.errors import KinemeshError
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
-from kinemesh_ingest.catalogue import assets
+from kinemesh_ingest.catalogue import assets, temporary
 from kinemesh_ingest.catalogue.tables import sweeps
 from kinemesh_ingest.settings import RetentionSettings
 
@@ -49,6 +49,7 @@ async def sweep(
         wake.clear()
         try:
             await _abandon_uploads(engine, store, timedelta(hours=retention.pending_upload_hours))
+            await temporary.clean_expired(engine, store, timedelta(hours=retention.matching_hours))
             while await _sweep_batch(engine, bus, store):
                 pass
         except (SQLAlchemyError, NatsError, KinemeshError, TimeoutError) as error:
