@@ -31,9 +31,11 @@ _COLORFULNESS: Final = 0.75
 _LEAST_STEP: Final = 3.0  # pixels between two points of a way
 _WAY: Final = 0.45  # of the thickness of bones
 _FAINT: Final = 0.3
-_RADIUS: Final = 9.0  # of the innermost ring, how much larger the next is, and their line, in pixels at 720 lines
-_BAND: Final = 6.0
-_RING: Final = 2.5
+# Of rings: radius of the innermost, how much larger the next is, and their line, in pixels at 720 lines or less.
+# Colours have half of a picture's detail, so that smaller ones would run together.
+_RADIUS: Final = 9.0
+_BAND: Final = 8.0
+_RING: Final = 3.0
 _TEXT: Final = 0.8
 _MOST_LETTERS: Final = 28
 _TITLE: Final[Color] = (110, 120, 142)
@@ -42,8 +44,9 @@ _ABSENT: Final = 0.6
 
 def shown_size(width: int, height: int) -> tuple[int, int]:
     """The even size at which a picture is shown: its own or less."""
-    scale = min(1.0, _LONGEST_SIDE / max(width, height))
-    return max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
+    longest = max(width, height)
+    most = min(_LONGEST_SIDE, longest)
+    return max(2, width * most // longest // 2 * 2), max(2, height * most // longest // 2 * 2)
 
 
 def ground_of(picture: Image, size: tuple[int, int]) -> Image:
@@ -151,14 +154,15 @@ def compose(wall: Wall, route: Route, table: PoseTable, frame: int) -> Image:
 
 def draw_ring(canvas: Canvas, mark: Mark, style: Style, *, held: bool) -> None:
     """The ring of a hold, filled inwards while it is held."""
-    scale = canvas.lines / REFERENCE_LINES
+    scale = max(1.0, canvas.lines / REFERENCE_LINES)
     centre, radius = fixed(mark.point), (_RADIUS + mark.inside * _BAND) * scale
     outline, color = pen_for(style, canvas.lines).outline, color_of(mark.attempt, style)
     ring(canvas, centre, radius, OUTLINE, _RING * scale + 2 * outline)
     if held and not mark.inside:
         dot(canvas, centre, radius, color)
     elif held:
-        ring(canvas, centre, radius - _BAND / 2 * scale, color, _BAND * scale)
+        filling = (_BAND - _RING) * scale
+        ring(canvas, centre, radius - filling / 2, color, filling)
     ring(canvas, centre, radius, mix(color, WHITE, 0.25), _RING * scale)
 
 
