@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -24,6 +23,10 @@ async def client(catalogue: RouteGateway) -> AsyncIterator[KinemeshClient]:
     catalogue.add("attempt", route_id="route0", asset_id="b")
     async with KinemeshClient(catalogue.url) as client:
         yield client
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 async def test_the_tree_is_not_sent_again_when_it_is_known(client: KinemeshClient, catalogue: RouteGateway) -> None:
@@ -84,7 +87,7 @@ async def test_files_are_written_whole(client: KinemeshClient, catalogue: RouteG
     catalogue.refused["GET", "/api/v1/routes/references/wall/image"] = "REFERENCE_NOT_FOUND"
     with pytest.raises(FailedPrecondition):
         await client.references.download("wall", tmp_path / "wall.jpg")
-    assert os.listdir(tmp_path) == ["new"]
+    assert names_in(tmp_path) == ["new"]
 
 
 async def test_temporary_files_are_counted_or_cleared(client: KinemeshClient, catalogue: RouteGateway) -> None:

@@ -1,4 +1,4 @@
-"""What the commands of detection say of wrong usage, before they ask or start anything."""
+"""What commands say of wrong usage, before they ask or start anything."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from kinemesh_client.testing import Cli, one_object
         ("run", "pitstop", __file__, "--model=m", "--zone=box:0.1,0.1;0.2,0.2;0.3,nan"),
         ("run", "pitstop", __file__, "--model=m", *["--zone=box:0.1,0.1;0.2,0.2;0.3,0.1"] * 2),
         ("run", "instructor", __file__, "--at=1,2"),
+        ("run", "route_match", __file__),
         ("pitstop", __file__, "out.mp4"),
         ("pitstop", __file__, "out.mp4", f"--weights={__file__}", "--model=m"),
         ("pitstop", __file__, "out.avi", "--model=m"),

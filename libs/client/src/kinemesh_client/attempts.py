@@ -11,7 +11,7 @@ from kinemesh_client.environments import Call
 from kinemesh_client.paths import page_params, path_id
 from kinemesh_client.resources import Page
 from kinemesh_client.route_catalogue import Attempt, Comparison, RecentAttempt
-from kinemesh_client.routes import PATH, route_path
+from kinemesh_client.routes import PATH, WORK_S, route_path
 from kinemesh_client.transfer import Fetch, Progress
 
 _PATH: Final = f"{PATH}/attempts"
@@ -63,7 +63,7 @@ class Attempts:
 
     async def delete(self, attempt_id: str) -> None:
         """Delete an attempt with its video, poses, features and jobs."""
-        await self._call("DELETE", _of(attempt_id))
+        await self._call("DELETE", _of(attempt_id), timeout=WORK_S)
 
     async def compare(self, route_id: str, attempt_ids: Sequence[str]) -> Comparison:
         """The figures of two to eight attempts at one route, side by side."""

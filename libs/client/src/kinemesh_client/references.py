@@ -10,7 +10,7 @@ from kinemesh_client.environments import Call
 from kinemesh_client.paths import page_params, path_id
 from kinemesh_client.resources import Page
 from kinemesh_client.route_catalogue import ReferenceImage
-from kinemesh_client.routes import PATH
+from kinemesh_client.routes import PATH, WORK_S
 from kinemesh_client.transfer import Fetch, Progress
 
 _PATH: Final = f"{PATH}/references"
@@ -52,7 +52,7 @@ class References:
         """
         body = {"asset_id": asset_id, "display_name": name, "route_id": route_id}
         given = {key: value for key, value in body.items() if value}
-        return ReferenceImage.of(await self._call("POST", _PATH, json=given))
+        return ReferenceImage.of(await self._call("POST", _PATH, json=given, timeout=WORK_S))
 
     async def delete(self, reference_id: str) -> None:
         """Delete an uploaded picture; refused while a route or a job that is not over uses it."""

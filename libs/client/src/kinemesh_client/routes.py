@@ -17,6 +17,8 @@ Send = Callable[..., Awaitable[httpx.Response]]
 """Method, path and what httpx takes → the answer, whatever its status."""
 
 PATH: Final = "/api/v1/routes"
+WORK_S: Final = 130.0
+"""Seconds that work on many files, or on a whole picture, may take."""
 
 
 class Areas:
@@ -45,7 +47,7 @@ class Areas:
 
     async def delete(self, area_id: str) -> None:
         """Delete an area with its routes and their attempts."""
-        await self._call("DELETE", _area(area_id))
+        await self._call("DELETE", _area(area_id), timeout=WORK_S)
 
 
 class Routes:
@@ -79,7 +81,7 @@ class Routes:
 
     async def delete(self, route_id: str) -> None:
         """Delete a route with its attempts."""
-        await self._call("DELETE", route_path(route_id))
+        await self._call("DELETE", route_path(route_id), timeout=WORK_S)
 
     async def tree(self, known: Tree | None = None) -> Tree:
         """All areas and routes; ``known`` itself if it has not changed, which costs next to nothing."""
@@ -105,7 +107,7 @@ class Routes:
             **({} if older_than_sec is None else {"older_than_sec": older_than_sec}),
             **({"dry_run": "true"} if dry_run else {}),
         }
-        return Cleared.of(await self._call("DELETE", f"{PATH}/temporary", params=params))
+        return Cleared.of(await self._call("DELETE", f"{PATH}/temporary", params=params, timeout=WORK_S))
 
 
 def route_path(route_id: str) -> str:
