@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from kinemesh.job.v1 import job_pb2, job_pb2_grpc, parameters_pb2
 from kinemesh.media.picture import encode_picture
 from kinemesh.media.synthetic import write_clip
 from kinemesh.model.v1 import model_pb2_grpc
+from kinemesh.route.v1 import catalogue_pb2, route_pb2, route_pb2_grpc
 from kinemesh.serving.channel import call, open_channel
 from kinemesh.session.v1 import session_pb2_grpc
 from kinemesh.settings import NatsSettings
@@ -82,6 +83,7 @@ class Ingest:
     environments: environment_pb2_grpc.EnvironmentServiceAsyncStub
     models: model_pb2_grpc.ModelServiceAsyncStub
     sessions: session_pb2_grpc.SessionServiceAsyncStub
+    routes: route_pb2_grpc.RouteServiceAsyncStub
     bus: Bus
     process: Process
     repository: Path
@@ -132,6 +134,31 @@ class Ingest:
         parameters = parameters_pb2.JobParameters(multi_camera=asked)
         whole = job_pb2.CreateJobRequest(parameters=parameters, **(request or {}))
         return (await call(self.jobs.CreateJob, whole, owner=owner)).job
+
+    async def area(self, name: str, owner: str = "ada", request_id: str = "", **more: Any) -> catalogue_pb2.Area:
+        area = catalogue_pb2.Area(display_name=name, **more)
+        request = route_pb2.CreateAreaRequest(area=area, request_id=request_id)
+        return (await call(self.routes.CreateArea, request, owner=owner)).area
+
+    async def route(
+        self, area_id: str, name: str, owner: str = "ada", request_id: str = "", **more: Any
+    ) -> catalogue_pb2.Route:
+        route = catalogue_pb2.Route(area_id=area_id, display_name=name, **more)
+        request = route_pb2.CreateRouteRequest(route=route, request_id=request_id)
+        return (await call(self.routes.CreateRoute, request, owner=owner)).route
+
+    async def attempt(
+        self, route_id: str, asset_id: str, owner: str = "ada", request_id: str = "", **more: Any
+    ) -> catalogue_pb2.Attempt:
+        attempt = catalogue_pb2.Attempt(route_id=route_id, asset_id=asset_id, **more)
+        request = route_pb2.CreateAttemptRequest(attempt=attempt, request_id=request_id)
+        return (await call(self.routes.CreateAttempt, request, owner=owner)).attempt
+
+    async def match(self, owner: str = "ada", inputs: Sequence[job_pb2.JobInput] = (), **asked: Any) -> job_pb2.Job:
+        """Start a job that draws attempts or bare recordings on a wall."""
+        parameters = parameters_pb2.JobParameters(route_match=parameters_pb2.RouteMatchParameters(**asked))
+        request = job_pb2.CreateJobRequest(inputs=inputs, parameters=parameters)
+        return (await call(self.jobs.CreateJob, request, owner=owner)).job
 
     async def get_job(self, job_id: str, owner: str = "ada") -> job_pb2.Job:
         return (await call(self.jobs.GetJob, job_pb2.GetJobRequest(job_id=job_id), owner=owner)).job
@@ -237,6 +264,7 @@ async def ingest(
             environment_pb2_grpc.EnvironmentServiceStub(channel),
             model_pb2_grpc.ModelServiceStub(channel),
             session_pb2_grpc.SessionServiceStub(channel),
+            route_pb2_grpc.RouteServiceStub(channel),
             bus,
             supervisor.processes["ingest"],
             model_server[1],

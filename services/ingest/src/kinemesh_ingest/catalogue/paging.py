@@ -108,9 +108,17 @@ def _encode(*values: datetime | str) -> str:
 def _decode(token: str, count: int, *, is_time: bool) -> list[datetime | str]:
     try:
         given = json.loads(base64.urlsafe_b64decode(token))
-        first, *others = [str(value) for value, _ in zip(given, range(count), strict=True)]
+        first, *others = [_text(value) for value, _ in zip(given, range(count), strict=True)]
         return [datetime.fromisoformat(first) if is_time else first, *others]
     except (binascii.Error, ValueError, TypeError) as error:
         raise InvalidArgument(
             "INVALID_PAGE_TOKEN", "page_token is not one that this list gave.", field="page_token"
         ) from error
+
+
+def _text(value: object) -> str:
+    """A value that PostgreSQL can hold: half characters and NUL are none."""
+    text = str(value).encode().decode()
+    if "\0" in text:
+        raise ValueError(text)
+    return text
