@@ -159,12 +159,12 @@ class Routes(route_pb2_grpc.RouteServiceServicer):
     async def CreateAttemptDownload(self, request: Any, context: Any) -> Any:  # noqa: N802
         attempt = self._mine("attempt", request.attempt_id, await self.c.heard("CreateAttemptDownload", context))
         what = route_pb2.AttemptData.Name(request.data).removeprefix("ATTEMPT_DATA_")
-        prefix, kind = attempt_prefix(attempt), "application/vnd.apache.parquet"
+        prefix, kind = attempt_prefix(attempt), "application/octet-stream"
         if what == "VIDEO":
             key = keys.asset_source(attempt.asset_id)
             kind = self.c.asset(attempt.asset_id, attempt.owner).content_type
         elif not getattr(attempt, f"has_{what.lower()}"):
-            raise errors.FailedPrecondition(f"{what}_NOT_READY", "No job has read this attempt yet.")
+            raise errors.FailedPrecondition(f"NO_{what}", "No job has read this attempt yet.")
         else:
             key = keys.attempt_poses(prefix) if what == "POSES" else keys.attempt_features(prefix)
         download = common_pb2.Download(content_type=kind)
@@ -173,6 +173,8 @@ class Routes(route_pb2_grpc.RouteServiceServicer):
     async def CompareAttempts(self, request: Any, context: Any) -> Any:  # noqa: N802
         owner = await self.c.heard("CompareAttempts", context)
         found = [self._mine("attempt", attempt_id, owner) for attempt_id in request.attempt_ids]
+        if len(set(request.attempt_ids)) < len(found):
+            raise errors.InvalidArgument("DUPLICATE_ATTEMPT", "An attempt is named twice.", field="attempt_ids")
         rows = [
             browse_pb2.ComparisonRow(
                 metric=name,

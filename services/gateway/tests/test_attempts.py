@@ -154,7 +154,7 @@ async def test_what_is_kept_with_an_attempt(gateway: Any, what: str, content: by
         for method in ("GET", "HEAD"):
             assert (await gateway.http.request(method, url)).status_code == 409
         early = await gateway.http.get(url)
-        assert early.json()["error"]["reason"] == f"{what.upper()}_NOT_READY"
+        assert early.json()["error"]["reason"] == f"NO_{what.upper()}"
     await read(gateway, attempt_id)
     whole = await gateway.http.get(url)
     assert (whole.status_code, whole.content) == (200, content)

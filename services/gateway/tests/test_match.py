@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kinemesh import errors
 from kinemesh.common.v1 import common_pb2
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.matcher.v1 import matcher_pb2
@@ -166,17 +167,42 @@ async def test_what_ingest_refuses_arrives(gateway: Any) -> None:
     asset_id = await gateway.asset(MP4_HEAD + b"video")
     route_id = await gateway.route()
     attempts = [await gateway.attempt(route) for route in (route_id, await gateway.route())]
-    for body, status, reason in (
-        ({"asset_id": "nothing", "reference": BUILT_IN}, 404, "ASSET_NOT_FOUND"),
-        ({"asset_id": asset_id, "reference": "nothing"}, 404, "REFERENCE_NOT_FOUND"),
-        ({"attempt_id": "nothing"}, 404, "ATTEMPT_NOT_FOUND"),
-        ({"attempt_ids": attempts, "reference": BUILT_IN}, 400, "DIFFERENT_ROUTES"),
-        ({"attempt_id": attempts[0]}, 409, "NO_REFERENCE"),
+    for body, status, reason, field in (
+        ({"asset_id": "nothing", "reference": BUILT_IN}, 404, "ASSET_NOT_FOUND", None),
+        ({"asset_id": asset_id, "reference": "nothing"}, 404, "REFERENCE_NOT_FOUND", None),
+        ({"attempt_id": "nothing"}, 404, "ATTEMPT_NOT_FOUND", None),
+        ({"attempt_ids": attempts, "reference": BUILT_IN}, 400, "DIFFERENT_ROUTES", "attempt_ids"),
+        ({"attempt_id": attempts[0]}, 409, "NO_REFERENCE", "reference"),
     ):
         answer = await gateway.http.post(PATH, json=body)
-        assert (answer.status_code, answer.json()["error"]["reason"]) == (status, reason), body
+        error = answer.json()["error"]
+        assert (answer.status_code, error["reason"], error["metadata"].get("field")) == (status, reason, field), body
     stolen = await gateway.http.post(PATH, json={"attempt_id": attempts[0], "reference": BUILT_IN}, headers=OTHER)
     assert (stolen.status_code, stolen.json()["error"]["reason"]) == (404, "ATTEMPT_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("inputs[1].asset_id", "asset_ids[1].asset_id"),
+        ("subject_point.point.x", "subject.point.x"),
+        ("output_frame_rate", "fps"),
+        ("style.trail_sec", "style.trail"),
+        ("style.colors", "style.colors"),
+        ("transform_model", "model"),
+        ("reference", "image_id"),
+        ("references", "references"),
+    ],
+)
+async def test_fields_are_called_as_the_client_calls_them(gateway: Any, failing: Any, theirs: str, ours: str) -> None:
+    failing(errors.InvalidArgument("OUT_OF_RANGE", "It is not so.", field=theirs, fact=7))
+    answer = await gateway.http.post(PATH, json={"asset_ids": ["a", "b"], "image_id": BUILT_IN})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["reason"], error["metadata"]) == (
+        400,
+        "OUT_OF_RANGE",
+        {"field": ours, "fact": "7"},
+    )
 
 
 async def test_a_repeated_call_queues_one_job(gateway: Any) -> None:

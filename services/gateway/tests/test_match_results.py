@@ -18,12 +18,13 @@ from .test_match import PATH, begin
 PARQUET = "application/vnd.apache.parquet"
 RESULT = {
     *("job_id", "video_url", "landmarks_url", "landmarks_table_url", "matches_url", "match_url", "metrics_url"),
-    *("contact_sheet_url", "frames_url", "verdict", "reference_features", "quality", "metrics"),
+    *("contact_sheet_url", "frames_url", "verdict", "reference_features", "quality", "metrics", "holds"),
 }
 METRICS = {
     **{"time_on_route_sec": 31.5, "moves": 14, "pauses": 1, "pause_sec": 2.25, "path_length": 1.75},
     **{"straightness": 0.5, "holds_touched": 9},
 }
+HOLDS = [{"hold": 1, "x": 0.25, "y": 0.75, "attempts": [1, 2]}]
 GROUP = 4
 
 
@@ -71,7 +72,7 @@ async def finish(gateway: Any, job_id: str, **summary: Any) -> None:
         "landmarks.json": (b"{}", "application/json"),
         "matches.parquet": (table(), PARQUET),
         "match.json": (b'{"attempts": []}', "application/json"),
-        "metrics.json": (b"{}", "application/json"),
+        "metrics.json": (json.dumps({"holds": HOLDS}).encode(), "application/json"),
         "contact_sheet.jpg": (b"\xff\xd8", "image/jpeg"),
     }
     await gateway.catalogue.finish(job_id, outputs, **summary)
@@ -94,12 +95,13 @@ async def test_a_result(gateway: Any) -> None:
         for number, verdict in ((1, "MATCHED"), (2, "WEAK"))
     ]
     assert result["metrics"] == [{"attempt": 1, "attempt_id": "a1", "name": "Go 1", **METRICS}]
+    assert result["holds"] == HOLDS
     contents = {
         "video_url": b"mp4",
         "landmarks_url": b"{}",
         "landmarks_table_url": b"PAR1",
         "match_url": b'{"attempts": []}',
-        "metrics_url": b"{}",
+        "metrics_url": json.dumps({"holds": HOLDS}).encode(),
         "contact_sheet_url": b"\xff\xd8",
     }
     for name, content in contents.items():
@@ -119,6 +121,7 @@ async def test_what_was_not_made_is_null(gateway: Any) -> None:
     urls = {name for name in RESULT if name.endswith("_url")} - {"video_url", "frames_url"}
     assert all(result[name] is None for name in urls)
     assert (result["verdict"], result["quality"], result["metrics"]) == (None, [], [])
+    assert result["holds"] == []
     missing = await gateway.http.get(f"{PATH}/{job_id}/frames")
     assert (missing.status_code, missing.json()["error"]["reason"]) == (404, "OUTPUT_NOT_FOUND")
 
@@ -134,6 +137,8 @@ async def test_nothing_before_the_end(gateway: Any, path: str) -> None:
         (job_pb2.JOB_STATE_FAILED, "failed"),
     ):
         job.state = state
+        if name == "failed":
+            job.failure.CopyFrom(common_pb2.Failure(reason="WORKER_LOST", message="Lost.", code="INTERNAL"))
         early = await gateway.http.get(f"{PATH}/{job_id}/{path}")
         error = early.json()["error"]
         assert (early.status_code, error["reason"], error["metadata"]) == (409, "JOB_NOT_COMPLETE", {"status": name})

@@ -24,7 +24,6 @@ _HARMLESS = frozenset(
 )
 OCTETS = "application/octet-stream"
 _SUFFIXES = {
-    "application/vnd.apache.parquet": ".parquet",
     "image/jpeg": ".jpg",
     "image/png": ".png",
     "image/webp": ".webp",

@@ -24,6 +24,7 @@ from kinemesh_gateway.rest.route_resources import (
 PATH = "/api/v1/routes/attempts"
 router = APIRouter(prefix="/api/v1/routes", tags=["routes"])
 
+_PARQUET = "application/vnd.apache.parquet"
 _FILE: dict[int | str, dict[str, Any]] = {**documented(404, 409), **CONTENT_RESPONSES}
 
 
@@ -66,21 +67,21 @@ async def delete_attempt(attempt_id: AttemptId, call: CallerDep, key: Idempotenc
 @router.api_route("/attempts/{attempt_id}/video", methods=["HEAD"], include_in_schema=False)
 async def get_attempt_video(attempt_id: AttemptId, call: CallerDep, request: Request) -> Response:
     """The video as it was uploaded. Takes `Range`, `If-Range` and `If-None-Match`; HEAD answers too."""
-    return await _serve(call, request, attempt_id, route_pb2.ATTEMPT_DATA_VIDEO, "")
+    return await _serve(call, request, attempt_id, route_pb2.ATTEMPT_DATA_VIDEO)
 
 
 @router.api_route("/attempts/{attempt_id}/poses", methods=["GET"], response_class=Response, responses=_FILE)
 @router.api_route("/attempts/{attempt_id}/poses", methods=["HEAD"], include_in_schema=False)
 async def get_attempt_poses(attempt_id: AttemptId, call: CallerDep, request: Request) -> Response:
     """The climber's poses in the video, as Parquet. Takes `Range`, `If-Range` and `If-None-Match`; HEAD answers too."""
-    return await _serve(call, request, attempt_id, route_pb2.ATTEMPT_DATA_POSES, "-poses")
+    return await _serve(call, request, attempt_id, route_pb2.ATTEMPT_DATA_POSES, "-poses.parquet")
 
 
 @router.api_route("/attempts/{attempt_id}/features", methods=["GET"], response_class=Response, responses=_FILE)
 @router.api_route("/attempts/{attempt_id}/features", methods=["HEAD"], include_in_schema=False)
 async def get_attempt_features(attempt_id: AttemptId, call: CallerDep, request: Request) -> Response:
     """The video's SIFT features, as Parquet. Takes `Range`, `If-Range` and `If-None-Match`; HEAD answers too."""
-    return await _serve(call, request, attempt_id, route_pb2.ATTEMPT_DATA_FEATURES, "-features")
+    return await _serve(call, request, attempt_id, route_pb2.ATTEMPT_DATA_FEATURES, "-features.parquet")
 
 
 @router.post("/{route_id}/attempts", status_code=201, response_model=Attempt, responses=documented(400, 404, 409))
@@ -106,9 +107,13 @@ async def list_attempts(route_id: RouteId, call: CallerDep, page: PageDep) -> An
 
 
 async def _serve(
-    call: Caller, request: Request, attempt_id: str, data: route_pb2.AttemptData.ValueType, what: str
+    call: Caller, request: Request, attempt_id: str, data: route_pb2.AttemptData.ValueType, table: str = ""
 ) -> Response:
+    """Answer GET or HEAD with what is kept with an attempt.
+
+    :param table: what follows the attempt's id in the name of a Parquet file; empty for the video.
+    """
     wanted = route_pb2.CreateAttemptDownloadRequest(attempt_id=attempt_id, data=data)
     found = await call(call.mesh.upstreams.routes.CreateAttemptDownload, wanted)
-    kind = found.download.content_type
-    return await serve_object(request, call.mesh.store, found.object_key, f"{attempt_id}{what}{suffix(kind)}", kind)
+    kind = _PARQUET if table else found.download.content_type
+    return await serve_object(request, call.mesh.store, found.object_key, f"{attempt_id}{table or suffix(kind)}", kind)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -50,6 +51,23 @@ class ErrorAnswer(BaseModel):
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route, for OpenAPI."""
     return {status: {"model": ErrorAnswer} for status in sorted({*statuses, 422, 503})}
+
+
+@contextmanager
+def fields_named(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors of services name fields as gRPC has them; let them name those that the client sent.
+
+    :param names: beginnings of paths, such as ``style.trail_sec``, and what stands there for them; the first that fits.
+    """
+    try:
+        yield
+    except KinemeshError as error:
+        field = error.metadata.get("field", "")
+        for theirs, ours in names.items():
+            if field == theirs or field.startswith((f"{theirs}.", f"{theirs}[")):
+                renamed = {**error.metadata, "field": ours + field.removeprefix(theirs)}
+                raise type(error)(error.reason, error.message, **renamed) from None
+        raise
 
 
 def answer(

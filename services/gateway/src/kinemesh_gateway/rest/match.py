@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from kinemesh.errors import FailedPrecondition, InvalidArgument
 from kinemesh.job.v1 import job_pb2, parameters_pb2
+from kinemesh.storage import keys
 from kinemesh_gateway.domain.paging import Page, page
 from kinemesh_gateway.messages import STATES, state_name, to_json
 from kinemesh_gateway.rest import jobs
 from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, JobId
-from kinemesh_gateway.rest.errors import documented
+from kinemesh_gateway.rest.errors import documented, fields_named
 from kinemesh_gateway.rest.match_pages import match_page
 from kinemesh_gateway.rest.match_resources import (
     MatchAccepted,
@@ -27,15 +29,15 @@ PATH = "/api/v1/match"
 router = APIRouter(prefix=PATH, tags=["route matching"])
 
 _PIPELINE = "route_match"
-_CANNOT = "NOT_ENOUGH_MATCHES"
-_TABLE = "matches.parquet"
+_TABLE, _METRICS = "matches.parquet", "metrics.json"
+_METRICS_BYTES = 64 * 1024 * 1024
 _URLS = {
     "video_url": "annotated.mp4",
     "landmarks_url": "landmarks.json",
     "landmarks_table_url": "landmarks.parquet",
     "matches_url": _TABLE,
     "match_url": "match.json",
-    "metrics_url": "metrics.json",
+    "metrics_url": _METRICS,
     "contact_sheet_url": "contact_sheet.jpg",
 }
 _ALIGNMENTS = {"none": "NONE", "start": "MOVEMENT_START", "path": "PATH"}
@@ -51,7 +53,8 @@ async def create_match(body: MatchCreate, call: CallerDep, key: IdempotencyKey, 
     """Draw climbers on a reference image: of attempts of the catalogue, or of uploaded videos."""
     assets = body.assets
     names = ["main"] if len(assets) == 1 else [f"attempt{number}" for number in range(1, len(assets) + 1)]
-    job = await jobs.create(call, _parameters(body), zip(names, assets, strict=True), key)
+    with fields_named(_their_names(body)):
+        job = await jobs.create(call, _parameters(body), zip(names, assets, strict=True), key)
     response.headers["Location"] = f"{PATH}/{job.job_id}"
     return {
         "job_id": job.job_id,
@@ -97,14 +100,17 @@ async def get_match(job_id: JobId, call: CallerDep) -> Any:
 
 @router.get("/{job_id}/result", response_model=MatchResult, responses=documented(404, 409))
 async def get_match_result(job_id: JobId, call: CallerDep, request: Request) -> Any:
-    """What a job made; 409 while there is nothing, and with `NOT_ENOUGH_MATCHES` and its counts when there can be
-    nothing."""
+    """What a job made; 409 while there is nothing, and when there can be nothing: `NOT_ENOUGH_MATCHES` with counts."""
     job = await _complete(call, job_id)
     base = call.mesh.settings.http.public_url or str(request.base_url).rstrip("/")
     made = {output.name for output in job.outputs}
     summary = to_json(job)["summary"] or {}
     attempts = [{**attempt, "attempt": number} for number, attempt in enumerate(summary.get("attempts") or (), 1)]
     verdicts = {attempt.get("verdict") for attempt in attempts}
+    holds: list[Any] = []
+    if _METRICS in made:
+        found = await call.mesh.store.get_bytes(keys.output(job_id, _METRICS), limit=_METRICS_BYTES)
+        holds = (await asyncio.to_thread(json.loads, found)).get("holds", [])
     urls = {
         field: f"{base}/api/v1/jobs/{job_id}/outputs/{name}" if name in made else None for field, name in _URLS.items()
     }
@@ -116,6 +122,7 @@ async def get_match_result(job_id: JobId, call: CallerDep, request: Request) -> 
         "reference_features": summary.get("reference_features"),
         "quality": attempts,
         "metrics": [{**attempt, **attempt["metrics"]} for attempt in attempts if attempt.get("metrics")],
+        "holds": holds,
     }
 
 
@@ -154,8 +161,21 @@ async def delete_match(job_id: JobId, call: CallerDep, key: IdempotencyKey) -> N
     await jobs.remove(call, job_id, key)
 
 
+def _their_names(body: MatchCreate) -> dict[str, str]:
+    """What the fields of the pipeline's parameters are called in the body."""
+    return {
+        "inputs": "asset_id" if body.asset_id else "asset_ids",
+        "attempt_ids": "attempt_id" if body.attempt_id else "attempt_ids",
+        "reference": "image_id" if body.image_id else "reference",
+        "transform_model": "model",
+        "output_frame_rate": "fps",
+        "style.trail_sec": "style.trail",
+        "subject_point": "subject",
+    }
+
+
 def _parameters(body: MatchCreate) -> parameters_pb2.JobParameters:
-    """What the pipeline is asked for; names of fields in errors are those of the body."""
+    """What the pipeline is asked for."""
     attempts = body.attempts
     style = body.style
     values: dict[str, Any] = {
@@ -195,14 +215,15 @@ def _start(wanted: Page) -> int:
 async def _complete(call: Caller, job_id: str) -> job_pb2.Job:
     """A job that has succeeded.
 
-    :raises FailedPrecondition: ``NOT_ENOUGH_MATCHES`` with its counts, or ``JOB_NOT_COMPLETE``.
+    :raises FailedPrecondition: what the job says that cannot be done, such as ``NOT_ENOUGH_MATCHES`` with its counts;
+        else ``JOB_NOT_COMPLETE``.
     """
     job = await jobs.find(call, job_id, _PIPELINE)
     if job.state == job_pb2.JOB_STATE_SUCCEEDED:
         return job
     status = STATES[state_name(job)]
-    if job.failure.reason == _CANNOT:
-        raise FailedPrecondition(_CANNOT, job.failure.message, **{**job.failure.metadata, "status": status})
+    if job.failure.code == FailedPrecondition.code:
+        raise FailedPrecondition(job.failure.reason, job.failure.message, **{**job.failure.metadata, "status": status})
     raise FailedPrecondition("JOB_NOT_COMPLETE", f"The job has no result; its status is {status}.", status=status)
 
 

@@ -188,6 +188,15 @@ class MatchMetrics(ClimbMetrics):
     name: str
 
 
+class TouchedHold(BaseModel):
+    """A hold that a hand or a foot touched."""
+
+    hold: int = Field(description="its number, from 1; attempts of one job share holds")
+    x: float = Field(description="fraction of the reference's width")
+    y: float = Field(description="fraction of the reference's height")
+    attempts: list[int] = Field(description="numbers of the attempts that touched it")
+
+
 class MatchResult(BaseModel):
     """What a job made. URLs are null for what it did not make."""
 
@@ -204,6 +213,7 @@ class MatchResult(BaseModel):
     reference_features: int | None = Field(description="number of features of the reference image")
     quality: list[MatchQuality]
     metrics: list[MatchMetrics] = Field(description="of the attempts that were measured")
+    holds: list[TouchedHold]
 
 
 class MatchFrame(BaseModel):

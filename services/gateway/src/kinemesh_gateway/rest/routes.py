@@ -15,7 +15,7 @@ from kinemesh.route.v1 import browse_pb2, catalogue_pb2, route_pb2
 from kinemesh_gateway.domain.ranges import none_match
 from kinemesh_gateway.messages import from_json, to_json
 from kinemesh_gateway.rest.context import CallerDep, IdempotencyKey, PageDep, RouteId
-from kinemesh_gateway.rest.errors import documented
+from kinemesh_gateway.rest.errors import documented, fields_named
 from kinemesh_gateway.rest.listing import listed, mask_of
 from kinemesh_gateway.rest.route_resources import (
     Comparison,
@@ -69,7 +69,8 @@ async def search_catalogue(
 ) -> Any:
     """Areas, routes and attempts by words in their names, descriptions, grades and notes, best first."""
     request = browse_pb2.SearchCatalogueRequest(query=q, page_size=page.limit, skip=page.offset, page_token=page.token)
-    found = await call(call.mesh.upstreams.routes.SearchCatalogue, request)
+    with fields_named({"query": "q"}):
+        found = await call(call.mesh.upstreams.routes.SearchCatalogue, request)
     hits = ({**to_json(hit), "type": hit.WhichOneof("item")} for hit in found.hits)
     return listed("hits", hits, found, page)
 
@@ -151,7 +152,8 @@ async def compare_attempts(
 ) -> Any:
     """The figures of two to eight attempts side by side."""
     request = browse_pb2.CompareAttemptsRequest(attempt_ids=attempt_id)
-    found = await call(call.mesh.upstreams.routes.CompareAttempts, request)
+    with fields_named({"attempt_ids": "attempt_id"}):
+        found = await call(call.mesh.upstreams.routes.CompareAttempts, request)
     for attempt in found.attempts:
         if attempt.route_id != route_id:
             message = "An attempt is at another route."
