@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,29 @@ def test_trails_taper() -> None:
     assert 0 < width[60] < width[160] < width[270]
 
 
+def test_an_outlined_trail_is_dark_at_its_sides() -> None:
+    image = picture(320, 1440)
+    points = np.stack([np.linspace(40, 280, 60), np.full(60, 180)], axis=1).astype(np.float32)
+    trail = Trail(0, points, np.linspace(1, 0, 60, dtype=np.float32), (0, 0, 255), outlined=True)
+    draw_scene(on_rgb(image), Scene(trails=[trail]), resolve(["#FF0000"], 16))
+    column = image[:, 270].astype(int)
+    inner, outer = np.flatnonzero(column[:, 2] > 200), np.flatnonzero(column.max(axis=1) < 80)
+    assert outer.min() < inner.min() < inner.max() < outer.max()
+
+
+def test_bodies_have_colours_and_captions_of_their_own(standing: Standing) -> None:
+    nameless, named = picture(), picture()
+    drawn = body(standing(), nameless)
+    style = resolve(["#FF0000"])
+    draw_scene(on_rgb(nameless), Scene([replace(drawn, color=(0, 0, 255), caption="")]), style)
+    draw_scene(on_rgb(named), Scene([replace(drawn, color=(0, 0, 255), caption="Anna")]), style)
+    middle = (drawn.points[24] + drawn.points[26]) / 2
+    assert nameless[round(middle[1]), round(middle[0])].tolist() == [0, 0, 255]
+    rows = np.flatnonzero(touched(named).any(axis=1))
+    assert rows.min() < np.flatnonzero(touched(nameless).any(axis=1)).min()
+    assert not ((named[:, :, 0] > 200) & (named[:, :, 2] < 80)).any()
+
+
 def test_labels_can_be_left_out_and_stay_inside(standing: Standing) -> None:
     labelled, bare = picture(), picture()
     landmarks = standing((0.0, 0.2))  # half of it outside, the head above the upper edge
@@ -206,15 +230,15 @@ def test_absurd_boxes_and_zones_do_no_harm(value: float, *, guessed: bool) -> No
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30])
-def test_absurd_landmarks_do_no_harm(standing: Standing, value: float) -> None:
+@pytest.mark.parametrize("guessed", [False, True])
+def test_absurd_landmarks_do_no_harm(standing: Standing, value: float, *, guessed: bool) -> None:
     image = picture()
     landmarks = standing()
     landmarks[13, :2] = value
     landmarks[0, :2] = value
-    drawn = Body(1, landmarks[:, :2] * 300, landmarks[:, 3])
-    draw_scene(
-        on_rgb(image), Scene([drawn], [Trail(1, drawn.points, np.linspace(1, 0, 33, dtype=np.float32))]), resolve()
-    )
+    drawn = Body(1, landmarks[:, :2] * 300, landmarks[:, 3], guessed=guessed)
+    trail = Trail(1, drawn.points, np.linspace(1, 0, 33, dtype=np.float32), outlined=guessed)
+    draw_scene(on_rgb(image), Scene([drawn], [trail]), resolve())
 
 
 def test_a_picture_of_one_pixel_can_be_drawn_on(standing: Standing) -> None:

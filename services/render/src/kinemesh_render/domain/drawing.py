@@ -155,7 +155,9 @@ def _draw_guessed(canvas: Canvas, points: NDArray[np.float32], bones: Sequence[B
         return
     thickness = _whole(pen.line * _GUESSED)
     outline = _whole(thickness + 2 * pen.outline)
-    ends = points[[(bone.start, bone.stop) for bone in bones]]
+    size = np.array((canvas.width, canvas.height), np.float32)
+    near = np.fmin(np.fmax(points, -size), 2 * size)  # nothing has dashes without end
+    ends = near[[(bone.start, bone.stop) for bone in bones]]
     lines = fixed(_dashes(ends[:, 0], ends[:, 1], _BONE_DASH * outline))
     strokes(canvas, lines, OUTLINE, outline)
     strokes(canvas, lines, mix(color, WHITE, _PALER), thickness)
