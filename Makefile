@@ -10,6 +10,7 @@ VIDEO ?=
 MODEL ?= yolox_nano
 DATA ?= $(KINEMESH_TEST_DATA)/mot/MOT17
 DETECTOR ?=
+PAIRS ?= $(KINEMESH_TEST_DATA)/geometry/matching
 OUT ?= out/bench
 PORT ?= 8080
 MODELS ?= default
@@ -123,6 +124,10 @@ bench-reid: models ## how well embedders tell people apart, on VIDEO=, into OUT=
 .PHONY: bench-site
 bench-site: models ## four cameras of ten minutes, 200 watchers: order, memory, and what watchers cost, into OUT=
 	$(CAPS) $(BIN)/python bench/bench_site.py --out "$(OUT)"
+
+.PHONY: bench-matching
+bench-matching: setup ## match PAIRS= (a folder of nameA.*, nameB.*) and a clip, against OpenCV's plain loop, into OUT=
+	$(CAPS) $(BIN)/python bench/bench_matching.py --pairs "$(PAIRS)" --out "$(OUT)"
 
 .PHONY: clean
 clean: ## remove environments, models and caches; data in .kinemesh and out stay
