@@ -25,6 +25,10 @@ _HINTS: Final = {
     _CAMERA_MOVED: "The camera seems to have moved: with the mode multi, every frame gets a transform of its own.",
     _MANY_GAPS: "Many frames show too little of the wall: their poses rest on frames beside them, or are left out.",
 }
+_TOO_FEW: Final = "too few of its frames show the same wall"
+_NO_COMMON: Final = "no one transform fits its frames, as the camera moved; the mode multi finds one for each"
+_LEAST_AGREEING: Final = 0.2
+"""Of the frames that match by themselves: with fewer that agree, one transform would put most poses anywhere."""
 _LEAST_FRAMES: Final = 3
 _LEAST_SHARE: Final = 0.1
 
@@ -75,19 +79,18 @@ def lying_of(camera: str, frame: tuple[int, int], matches: MatchRows, points: Po
     :raises FailedPrecondition: NOT_ENOUGH_MATCHES
     """
     found = _single(frame, matches, points, wanted) if wanted.single else _multi(frame, matches, wanted)
-    if found is None:
-        usable = _usable(matches)
-        raise FailedPrecondition(
-            "NOT_ENOUGH_MATCHES",
-            f"The recording {camera} cannot be matched with the reference: too few of its frames show the same wall.",
-            camera=camera,
-            frames=len(matches),
-            sampled_frames=int(_sampled(matches).sum()),
-            matched_frames=int(usable.sum()),
-            best_inliers=int(matches.inliers.max(initial=0)),
-            best_matches=int(matches.matches.max(initial=0)),
-        )
-    return found
+    if isinstance(found, Lying):
+        return found
+    raise FailedPrecondition(
+        "NOT_ENOUGH_MATCHES",
+        f"The recording {camera} cannot be matched with the reference: {found}.",
+        camera=camera,
+        frames=len(matches),
+        sampled_frames=int(_sampled(matches).sum()),
+        matched_frames=int(_usable(matches).sum()),
+        best_inliers=int(matches.inliers.max(initial=0)),
+        best_matches=int(matches.matches.max(initial=0)),
+    )
 
 
 def _usable(matches: MatchRows) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -102,17 +105,17 @@ def _matrices(matches: MatchRows) -> Floats:
     return matches.matrix.reshape(len(matches), 3, 3)
 
 
-def _single(frame: tuple[int, int], matches: MatchRows, points: PointRows, wanted: Wanted) -> Lying | None:
+def _single(frame: tuple[int, int], matches: MatchRows, points: PointRows, wanted: Wanted) -> Lying | str:
     width = wanted.reference[0]
     common = common_transform(points.image, points.reference, frame, width, affine=wanted.affine)
-    if common is None:
-        return None
     usable = _usable(matches)
+    if common is None:
+        return _TOO_FEW if usable.sum() < 2 else _NO_COMMON
     own = _inliers(matches, points)
     agreeing = agreeing_frames(points.frame_index[own], points.image[own], points.reference[own], common.matrix, width)
     agreeing = agreeing[np.isin(agreeing, matches.frame_index[usable])]
-    if not len(agreeing):
-        return None
+    if len(agreeing) < max(1, _LEAST_AGREEING * usable.sum()):
+        return _NO_COMMON if usable.any() else _TOO_FEW
     count = len(matches)
     transforms = Transforms(np.tile(common.matrix, (count, 1, 1)), np.full(count, Source.MEASURED, np.int64))
     moved = 2 * len(agreeing) < usable.sum()
@@ -126,7 +129,7 @@ def _inliers(matches: MatchRows, points: PointRows) -> np.ndarray[tuple[int, ...
     return np.asarray(away <= np.maximum(3 * matches.rms_error_px[row], 3.0), np.bool_)
 
 
-def _multi(frame: tuple[int, int], matches: MatchRows, wanted: Wanted) -> Lying | None:
+def _multi(frame: tuple[int, int], matches: MatchRows, wanted: Wanted) -> Lying | str:
     usable = _usable(matches)
     worth = matches.inliers * np.maximum(matches.coverage, 0.01) / (np.square(matches.rms_error_px) + 0.25)
     measured = Measured(
@@ -140,7 +143,7 @@ def _multi(frame: tuple[int, int], matches: MatchRows, wanted: Wanted) -> Lying 
     count = len(matches)
     own = int(np.isin(transforms.source, (Source.MEASURED, Source.FOLLOWED)).sum())
     if own < min(count, max(_LEAST_FRAMES, ceil(_LEAST_SHARE * count))):
-        return None
+        return _TOO_FEW
     gaps = 2 * own < count or (transforms.source != Source.NONE).sum() < 0.8 * count
     return _judged(transforms, matches, own, _MANY_GAPS if gaps else "")
 

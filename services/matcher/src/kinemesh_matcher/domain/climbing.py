@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from kinemesh.bodies.skeleton import Floats
+from kinemesh_matcher.domain.local_fit import local_fit
 from kinemesh_matcher.domain.motion import RATE_HZ, Motion, calmed, resting, runs, speed_of
 
 PLACE: Final = 0.3
@@ -29,6 +30,7 @@ _SHORTEST_PAUSE_S: Final = 1.0
 _REGRIP_S: Final = 1.0
 _GROUND: Final = 0.4
 _STEP_S: Final = 0.2
+_SMOOTH_S: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +217,13 @@ def pauses_of(motion: Motion, start_sec: float, stop_sec: float) -> list[tuple[f
 
 def way_of(motion: Motion, start_sec: float, stop_sec: float) -> tuple[float, float]:
     """Length of the way of the centre of mass in heights of the reference, and its straightness."""
-    first, stop = motion.sample_at(start_sec), motion.sample_at(stop_sec)
-    course = calmed(motion.centre, 0.2)[first : stop + 1]
-    seen = np.isfinite(course).all(axis=1)
-    course = course[seen]
-    if len(course) < 2:
+    seen = np.flatnonzero(np.isfinite(motion.centre).all(axis=1))
+    inside = seen[(seen >= motion.sample_at(start_sec)) & (seen <= motion.sample_at(stop_sec))]
+    if len(inside) < 2:
         return 0.0, 0.0
+    # A fit, as a mean would pull in both ends.
+    centre = motion.centre[seen]
+    course, _ = local_fit(seen / RATE_HZ, centre, np.ones(len(seen)), inside / RATE_HZ, _SMOOTH_S)
     rows = np.unique(np.append(np.arange(0, len(course), round(_STEP_S * RATE_HZ)), len(course) - 1))
     length = float(np.linalg.norm(np.diff(course[rows], axis=0), axis=1).sum())
     if length <= 1e-9:

@@ -144,7 +144,7 @@ def agreeing(time: Floats, places: Floats, tolerance: Floats) -> Bools:
     :param places: float64 [G, K, 2], where the anchors are put.
     :param tolerance: float64 [G], pixels, root mean square over the anchors.
     """
-    flat = places.reshape(len(places), -1)
+    flat = places.reshape(len(places), 2 * places.shape[1])
     keep = np.ones(len(time), np.bool_)
     for _ in range(2):
         keep = _near(time, flat, tolerance, keep)
@@ -221,7 +221,8 @@ def _fill(
     rows, left, right, gap = rows[short], left[short], right[short], gap[short][:, None]
     if len(rows):
         edges = np.unique(np.concatenate([left, right]))
-        _, slopes = local_fit(time[good], course, weight, time[good[edges]], _SLOPE_WINDOW_S)
+        at = time[good[edges]]
+        _, slopes = local_fit(time[good], course, weight, at, np.maximum(_SLOPE_WINDOW_S, _reach(time[good], edges)))
         chord = (course[right] - course[left]) / gap
         trust = np.clip((options.longest_gap_sec - gap) / max(options.longest_gap_sec - 0.5, 1e-9), 0, 1)
         begin, end = (chord + trust * (slopes[np.searchsorted(edges, side)] - chord) for side in (left, right))
@@ -234,3 +235,12 @@ def _fill(
         held = beside[np.abs(time[beside] - time[good[edge]]) <= options.longest_hold_sec]
         everywhere[held] = course[edge]
         source[held] = Source.HELD
+
+
+def _reach(time: Floats, rows: Ints) -> Floats:
+    """Half widths of windows around samples that hold the three others nearest to each, if there are so many."""
+    beside = rows[:, None] + np.array([-3, -2, -1, 1, 2, 3])
+    apart = np.abs(time[np.clip(beside, 0, len(time) - 1)] - time[rows][:, None])
+    apart = np.where((beside >= 0) & (beside < len(time)), apart, np.inf)
+    third = np.sort(apart, axis=1)[:, 2]
+    return np.where(np.isfinite(third), 1.2 * third, 0.0)
