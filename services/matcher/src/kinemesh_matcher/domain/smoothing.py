@@ -165,12 +165,13 @@ def _near(time: Floats, flat: Floats, tolerance: Floats, given: Bools) -> Bools:
         near = rows[np.clip(position, 0, max(len(rows) - 1, 0))] if len(rows) else np.zeros(position.shape, np.int64)
         apart = time[near] - time[frames][:, None]
         there &= np.abs(apart) <= _REACH_S
-        value = flat[near]
+        value = flat[near] - flat[frames][:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope = (value[:, second] - value[:, first]) / (apart[:, second] - apart[:, first])[..., None]
-            base = value[:, first] - slope * apart[:, first, None]
-            lines = base[:, :, None] + slope[:, :, None] * apart[:, None, :, None]
-            away = np.sqrt(np.square(lines - value[:, None]).mean(axis=3) * 2)
+            reach = apart[:, second] - apart[:, first]
+            share = (apart[:, None, :] - apart[:, first, None]) / reach[..., None]
+            away = _distances(value @ np.swapaxes(value, 1, 2), first, second, share, flat.shape[1])
+            origin = (-apart[:, first] / reach)[..., None]
+            base = (1 - origin) * value[:, first] + origin * value[:, second]
         away = np.where(there[:, None, :], away, np.inf)
         count = there.sum(axis=1)
         middle = np.sort(away, axis=2)[np.arange(len(frames)), :, np.minimum((count + 1) // 2, len(_NEIGHBOURS) - 1)]
@@ -178,10 +179,26 @@ def _near(time: Floats, flat: Floats, tolerance: Floats, given: Bools) -> Bools:
         best = np.argmin(middle, axis=1)
         own = np.arange(len(frames))
         spread = 1.4826 * (1 + 5 / np.maximum(count - 2, 1)) * middle[own, best]
-        off = np.sqrt(np.square(base[own, best] - flat[frames]).mean(axis=1) * 2)
+        off = np.sqrt(np.square(base[own, best]).mean(axis=1) * 2)
         agrees = off <= np.maximum(tolerance[frames], 3 * np.where(np.isfinite(spread), spread, 0))
         result[frames] = agrees | (count < 3)
     return result
+
+
+def _distances(gram: Floats, first: Ints, second: Ints, share: Floats, size: int) -> Floats:
+    """How far neighbours are from the lines through two of them, by their scalar products alone.
+
+    :param gram: [C, W, W], products of the places of W neighbours of C frames.
+    :param share: [C, P, W], where on each of P lines each neighbour should be: 0 at ``first``, 1 at ``second``.
+    :param size: numbers that make up a place.
+    :returns: [C, P, W], root mean squares over the anchors.
+    """
+    left, right = 1 - share, share
+    own = np.diagonal(gram, axis1=1, axis2=2)
+    square = left * (left * own[:, first, None] - 2 * gram[:, first])
+    square += right * (right * own[:, second, None] - 2 * gram[:, second])
+    square += 2 * left * right * gram[:, first, second][..., None] + own[:, None, :]
+    return np.asarray(np.sqrt(np.maximum(square, 0) * (2 / size)), np.float64)
 
 
 def without_noise(time: Floats, values: Floats, weight: Floats, most: float) -> Floats:
