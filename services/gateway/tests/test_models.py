@@ -10,21 +10,23 @@ import pytest
 
 from kinemesh.model.v1 import model_pb2
 
+from .stand_in import PNG_HEAD
+
 MODELS = "/api/v1/models"
 JPEG = b"\xff\xd8" + bytes(1000)
 
 
-async def weights(gateway: Any, kind: str = "WEIGHTS") -> str:
+async def weights(gateway: Any) -> str:
     data = b"weights"
-    body = {"filename": "best.onnx", "content_type": "application/octet-stream", "size_bytes": 7, "kind": kind}
+    body = {"filename": "best.onnx", "content_type": "application/octet-stream", "size_bytes": 7, "kind": "WEIGHTS"}
     created = (await gateway.http.post("/api/v1/assets", json=body)).json()
-    assert created["asset"]["kind"] == kind
+    assert created["asset"]["kind"] == "WEIGHTS"
     asset_id: str = created["asset"]["asset_id"]
     async with httpx.AsyncClient() as plain:
         upload = created["upload"]
         (await plain.put(upload["url"], content=data, headers=upload["headers"])).raise_for_status()
     confirmed = await gateway.http.post(f"/api/v1/assets/{asset_id}/confirm")
-    assert (confirmed.status_code, confirmed.json()["kind"]) == (200, kind)
+    assert (confirmed.status_code, confirmed.json()["kind"]) == (200, "WEIGHTS")
     return asset_id
 
 
@@ -75,7 +77,7 @@ async def test_a_model_of_the_manifest_is_added(gateway: Any) -> None:
 
 
 async def test_imports_that_are_refused(gateway: Any) -> None:
-    video = await weights(gateway, "IMAGE")
+    picture = await gateway.asset(PNG_HEAD, "image/png", "a.png", kind="IMAGE")
     for body, status, field in (
         ({"model": "a"}, 422, "asset_id"),
         ({"asset_id": "a"}, 422, "model"),
@@ -84,7 +86,7 @@ async def test_imports_that_are_refused(gateway: Any) -> None:
         ({"asset_id": "a", "model": "b", "color_order": "GRB"}, 422, "color_order"),
         ({"asset_id": "a", "model": "b", "mean": [1, 2, 3, 4]}, 422, "mean"),
         ({"asset_id": "a", "model": "b", "scale": [1, "wide", 3]}, 422, "scale[1]"),
-        ({"asset_id": video, "model": "b"}, 400, "asset_id"),
+        ({"asset_id": picture, "model": "b"}, 400, "asset_id"),
     ):
         answer = await gateway.http.post(f"{MODELS}/import", json=body)
         assert (answer.status_code, answer.json()["error"]["metadata"]["field"]) == (status, field)
