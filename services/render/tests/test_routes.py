@@ -26,6 +26,7 @@ from kinemesh.results.columns_parquet import COURSE_SCHEMA, HOLD_SCHEMA, to_parq
 from kinemesh.results.retargeted import CourseRows, HoldRows, Showing, course_key, holds_key, poses_key, showing_key
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
+from kinemesh_render.messages import order_of
 from kinemesh_render.worker import Worker
 
 Image = NDArray[np.uint8]
@@ -220,6 +221,7 @@ async def test_rendering_twice_gives_the_same_bytes(
         done = await climb.render_all(worker, bus)
         kept.append([await s3_store.get_bytes(name) for name in names])
     assert kept[0] == kept[1]
+    assert not order_of(climb.task("render", 0)).style.side_by_side
     assert (done.summary["width"], done.summary["height"]) == (640, 360)  # nothing to be put beside it
 
 

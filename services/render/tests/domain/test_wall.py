@@ -131,8 +131,10 @@ def test_a_hold_of_two_has_two_rings_of_which_the_held_is_filled() -> None:
         np.array([0.0, 0.0]),
         np.array([0.1, 9.0]),
     )
-    route = route_of(climb([]), touches)
-    image = rgb(compose(Wall(grey(), route), route, NOBODY, 5))
+    route = replace(route_of(climb([]), touches), width=1280, height=720)
+    ground = ground_of(np.full((720, 1280, 3), 160, np.uint8), (1280, 720))
+    canvas = on_nv12(compose(Wall(ground, route), route, NOBODY, 5), MATRIX)
+    image = scaled(canvas, (0, 0, 1280, 720), 1280, 720).astype(np.int64)
     red, green, blue = image[100, 100:130].T
     np.testing.assert_allclose(image[100, 100], 160 * 0.72, atol=8)  # colours have half the detail
     inner, outer = np.flatnonzero(red - green > 60), np.flatnonzero(blue - green > 60)

@@ -31,11 +31,11 @@ _COLORFULNESS: Final = 0.75
 _LEAST_STEP: Final = 3.0  # pixels between two points of a way
 _WAY: Final = 0.45  # of the thickness of bones
 _FAINT: Final = 0.3
-# Of rings: radius of the innermost, how much larger the next is, and their line, in pixels at 720 lines or less.
-# Colours have half of a picture's detail, so that smaller ones would run together.
+# Of rings: radius of the innermost, how much larger the next is, and their line, in pixels at 720 lines.
 _RADIUS: Final = 9.0
 _BAND: Final = 8.0
 _RING: Final = 3.0
+_LEAST_SCALE: Final = 0.6  # colours have half of a picture's detail: smaller rings would run together
 _TEXT: Final = 0.8
 _MOST_LETTERS: Final = 28
 _TITLE: Final[Color] = (110, 120, 142)
@@ -154,7 +154,7 @@ def compose(wall: Wall, route: Route, table: PoseTable, frame: int) -> Image:
 
 def draw_ring(canvas: Canvas, mark: Mark, style: Style, *, held: bool) -> None:
     """The ring of a hold, filled inwards while it is held."""
-    scale = max(1.0, canvas.lines / REFERENCE_LINES)
+    scale = max(_LEAST_SCALE, canvas.lines / REFERENCE_LINES)
     centre, radius = fixed(mark.point), (_RADIUS + mark.inside * _BAND) * scale
     outline, color = pen_for(style, canvas.lines).outline, color_of(mark.attempt, style)
     ring(canvas, centre, radius, OUTLINE, _RING * scale + 2 * outline)
