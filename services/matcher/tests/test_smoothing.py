@@ -18,7 +18,7 @@ TIME = np.arange(300) / 30
 
 def smooth(matrix: Floats, time: Floats = TIME, affine: bool = False, **changes: Any) -> Transforms:
     count = len(time)
-    given = {"sure": np.ones(count, np.bool_), "followed": np.zeros(count, np.bool_), "weight": np.ones(count)}
+    given = {"sure": np.ones(count, np.bool_), "followed": np.zeros(count, np.bool_), "error": np.full(count, 0.3)}
     return smoothed(Measured(time, matrix, **{**given, **changes}), FRAME, REFERENCE[0], affine=affine)
 
 
@@ -41,6 +41,13 @@ def test_noise_is_less_and_motion_is_kept() -> None:
     assert (found.source == Source.MEASURED).all()
     assert off(found.matrix, truth).mean() < 0.7 * off(noisy, truth).mean()
     assert off(found.matrix, truth).max() < 1.5
+
+
+def test_a_trembling_hand_is_followed_where_points_are_many() -> None:
+    truth = hand_held(TIME)
+    truth[:, :2, 2] += np.random.default_rng(4).normal(0, 2, (len(TIME), 2))
+    found = smooth(measured(truth, 0.05), error=np.full(len(TIME), 0.05))
+    assert off(found.matrix, truth).mean() < 0.1
 
 
 def test_a_fast_pan_does_not_lag() -> None:
@@ -146,7 +153,7 @@ def test_the_reference_may_be_turned_and_scaled() -> None:
     noisy[100:110] = np.nan
     here = smooth(noisy)
     there = smoothed(
-        Measured(TIME, change @ noisy, np.ones(300, np.bool_), np.zeros(300, np.bool_), np.ones(300)),
+        Measured(TIME, change @ noisy, np.ones(300, np.bool_), np.zeros(300, np.bool_), np.full(300, 0.6)),
         FRAME,
         2 * REFERENCE[0],
         affine=False,
@@ -166,7 +173,7 @@ def test_local_fits_keep_parabolas(step: int) -> None:
 def test_what_is_more_than_noise_is_kept() -> None:
     values = np.random.default_rng(0).normal(0, 0.1, (300, 2))
     values[100] += 20
-    found = without_noise(TIME, values, np.ones(300), 1.0)
+    found = without_noise(TIME, values, np.ones(300), np.full(300, 0.1))
     np.testing.assert_allclose(found[100], values[100], atol=0.5)
     far = np.abs(np.arange(300) - 100) > 6
     assert found[far].std() < 0.8 * values[far].std()

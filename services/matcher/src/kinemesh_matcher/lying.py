@@ -29,6 +29,7 @@ _TOO_FEW: Final = "too few of its frames show the same wall"
 _NO_COMMON: Final = "no one transform fits its frames, as the camera moved; the mode multi finds one for each"
 _LEAST_AGREEING: Final = 0.2
 """Of the frames that match by themselves: with fewer that agree, one transform would put most poses anywhere."""
+_CENTRAL_AREA: Final = 0.36
 _LEAST_FRAMES: Final = 3
 _LEAST_SHARE: Final = 0.1
 
@@ -131,13 +132,12 @@ def _inliers(matches: MatchRows, points: PointRows) -> np.ndarray[tuple[int, ...
 
 def _multi(frame: tuple[int, int], matches: MatchRows, wanted: Wanted) -> Lying | str:
     usable = _usable(matches)
-    worth = matches.inliers * np.maximum(matches.coverage, 0.01) / (np.square(matches.rms_error_px) + 0.25)
     measured = Measured(
         time_sec=matches.time_sec,
         matrix=np.where(usable[:, None, None], _matrices(matches), np.nan),
         sure=matches.verdict == Verdict.MATCHED,
         followed=matches.followed,
-        weight=np.where(usable & np.isfinite(worth), worth, 1e-6),
+        error=_errors(matches),
     )
     transforms = smoothed(measured, frame, wanted.reference[0], affine=wanted.affine)
     count = len(matches)
@@ -146,6 +146,17 @@ def _multi(frame: tuple[int, int], matches: MatchRows, wanted: Wanted) -> Lying 
         return _TOO_FEW
     gaps = 2 * own < count or (transforms.source != Source.NONE).sum() < 0.8 * count
     return _judged(transforms, matches, own, _MANY_GAPS if gaps else "")
+
+
+def _errors(matches: MatchRows) -> Floats:
+    """How far off frames' transforms are likely to put what lies in the middle of the frame, in pixels of the
+    reference.
+
+    By the usual error of estimates of eight unknowns from N points of two coordinates each, more where these span
+    less than the part of the frame that counts.
+    """
+    points = np.maximum(matches.inliers * np.clip(matches.coverage / _CENTRAL_AREA, 0.05, 1), 1)
+    return np.where(np.isfinite(matches.rms_error_px), np.maximum(matches.rms_error_px, 0.1), 1) * np.sqrt(4 / points)
 
 
 def _judged(transforms: Transforms, matches: MatchRows, matched: int, reason: str) -> Lying:

@@ -36,14 +36,13 @@ from kinemesh.results.retargeted import course_key, holds_key, poses_key, showin
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh.task.v1 import task_pb2
-from kinemesh_matcher import points
+from kinemesh_matcher import features_parquet, points
 from kinemesh_matcher.attempts import Ascent, Recording, ascent_of, selection_of, shared_holds
 from kinemesh_matcher.documents import PARQUET, counts, figures, files_of, who
 from kinemesh_matcher.lying import Wanted
 from kinemesh_matcher.showing import Shown, shown
 
 _MOST_PIXELS: Final = 64_000_000
-_FEATURES: Final = "features"
 
 
 class Retargeting:
@@ -168,7 +167,9 @@ class Retargeting:
         """The features of a recording's frames, segment by segment, where there are any."""
         for segment in segments_of(task, camera):
             try:
-                data = await self._store.get_bytes(result_key(task, "match", segment, _FEATURES))
+                data = await self._store.get_bytes(result_key(task, "match", segment, features_parquet.SUFFIX))
             except NotFound:
                 continue
-            yield await in_thread(lambda content: pq.ParquetFile(pa.BufferReader(content)).read(), data)
+            table = await in_thread(lambda content: pq.ParquetFile(pa.BufferReader(content)).read(), data)
+            if table.num_rows:
+                yield table
