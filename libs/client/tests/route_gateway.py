@@ -219,6 +219,7 @@ RESULT: dict[str, Any] = {
         },
     ],
     "metrics": [{**_CLIMB, **METRICS}],
+    "holds": [{"hold": 1, "x": 0.25, "y": 0.75, "attempts": [1, 2]}],
 }
 
 

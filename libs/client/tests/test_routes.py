@@ -114,6 +114,7 @@ async def test_a_match_is_started_looked_at_and_deleted(client: KinemeshClient, 
     assert first.metrics is not None
     assert first.metrics.holds_touched == 9
     assert second.metrics is None
+    assert [(hold.number, hold.x, hold.attempts) for hold in result.holds] == [(1, 0.25, (1, 2))]
     (frame,) = (await client.matching.frames(started.job_id)).items
     assert (frame.frame_index, frame.verdict, frame.source) == (7, "CANNOT_MATCH", "interpolated")
     await client.matching.delete(started.job_id)

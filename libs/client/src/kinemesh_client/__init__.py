@@ -16,7 +16,7 @@ from __future__ import annotations
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.detections import Box, Detection, FrameResult, ModelTest, PersonResult, TrackedObject
 from kinemesh_client.environments import Calibration, Environment, Homography, Identity
-from kinemesh_client.matching import AttemptMatch, FrameMatch, MatchResult, MatchStatus
+from kinemesh_client.matching import AttemptMatch, FrameMatch, MatchResult, MatchStatus, TouchedHold
 from kinemesh_client.resources import (
     Asset,
     Failure,
@@ -82,6 +82,7 @@ __all__ = [
     "Session",
     "StageProgress",
     "TaskStatus",
+    "TouchedHold",
     "TrackedObject",
     "TrackingUpdate",
     "Tree",

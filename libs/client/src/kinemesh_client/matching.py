@@ -61,12 +61,28 @@ class AttemptMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class TouchedHold:
+    """A hold that a hand or a foot touched.
+
+    :ivar number: from 1; the attempts of a job share holds.
+    :ivar x: fraction of the reference image's width, as ``y`` of its height.
+    :ivar attempts: numbers of the attempts that touched it.
+    """
+
+    number: int
+    x: float
+    y: float
+    attempts: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class MatchResult:
     """What a job of matching made; its files are outputs of the job.
 
     :ivar verdict: the worst of the attempts'.
     :ivar attempts: in the order of the job's inputs.
     :ivar reference_features: number of features of the reference image.
+    :ivar holds: those that were touched.
     :ivar raw: the whole answer, with URLs of the files.
     """
 
@@ -74,6 +90,7 @@ class MatchResult:
     verdict: str
     attempts: Sequence[AttemptMatch]
     reference_features: int
+    holds: Sequence[TouchedHold]
     raw: Json = field(repr=False)
 
     @classmethod
@@ -93,7 +110,8 @@ class MatchResult:
             )
             for row in json["quality"]
         )
-        return cls(json["job_id"], json["verdict"] or "", attempts, json["reference_features"] or 0, json)
+        holds = tuple(TouchedHold(row["hold"], row["x"], row["y"], tuple(row["attempts"])) for row in json["holds"])
+        return cls(json["job_id"], json["verdict"] or "", attempts, json["reference_features"] or 0, holds, json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +181,8 @@ class Matching:
     async def result(self, job_id: str) -> MatchResult:
         """What a job made.
 
-        :raises FailedPrecondition: ``JOB_NOT_COMPLETE``; ``NOT_ENOUGH_MATCHES`` with its counts.
+        :raises FailedPrecondition: ``JOB_NOT_COMPLETE``; why the job failed, such as ``NOT_ENOUGH_MATCHES`` with its
+            counts.
         """
         return MatchResult.of(await self._call("GET", f"{_of(job_id)}/result"))
 
