@@ -72,7 +72,7 @@ def test_a_straight_way_is_straight_and_a_way_back_is_not() -> None:
 
 
 def test_a_try_that_ends_on_the_ground_is_no_start() -> None:
-    hop = ((1.0, 1.3, 0.1), (1.8, 2.1, -0.1), *((a + 3, b + 3, by) for a, b, by in climber.RISES))
+    hop = ((1.0, 1.3, 0.2), (1.8, 2.1, -0.2), *((a + 3, b + 3, by) for a, b, by in climber.RISES))
     reaches = [(limb, a + 3, b + 3, place) for limb, a, b, place in climber.REACHES]
     time = times(30, climber.SECONDS + 3)
     climb = climb_of(motion(time, climber.climbing(time, reaches, hop), 0.001))
@@ -93,6 +93,16 @@ def test_who_falls_is_back_on_the_ground() -> None:
     assert not any(rests[move.target].limb in (climber.LEFT_FOOT, climber.RIGHT_FOOT) for move in moves[5:])
 
 
+def test_a_foot_on_the_ground_is_on_no_hold() -> None:
+    time = times(30)
+    reaches: list[climber.Reach] = [*climber.REACHES, (climber.LEFT_FOOT, 9.2, 9.6, (0.40, 0.95))]
+    seen = motion(time, climber.climbing(time, reaches), 0.001)
+    climb = climb_of(seen)
+    rests = rests_of(seen, climb)
+    assert [rests[move.target].limb for move in moves_of(rests, climb, seen.size)] == climber.MOVES
+    assert all(rests[row].y < 0.9 for row in touches_of(rests, climb))
+
+
 def test_who_never_leaves_is_measured_from_the_beginning() -> None:
     time = times(30, 5)
     seen = motion(time, climber.climbing(time, [(climber.LEFT_HAND, 1.0, 1.4, (0.42, 0.5))], ()))
@@ -102,12 +112,28 @@ def test_who_never_leaves_is_measured_from_the_beginning() -> None:
     assert len(moves_of(rests_of(seen, climb), climb, seen.size)) == 1
 
 
-def test_gripping_anew_is_no_move() -> None:
+def test_gripping_anew_is_no_move_and_no_other_touch() -> None:
     time = times(30, 5)
-    reaches = [(climber.LEFT_HAND, 1.0, 1.3, (0.42, 0.70)), (climber.LEFT_HAND, 3.0, 3.3, (0.42, 0.72))]
+    reaches = [(climber.LEFT_HAND, 1.0, 1.2, (0.42, 0.69)), (climber.LEFT_HAND, 3.0, 3.2, (0.42, 0.72))]
     seen = motion(time, climber.climbing(time, reaches, ()))
     climb = climb_of(seen)
-    assert moves_of(rests_of(seen, climb), climb, seen.size) == []
+    rests = rests_of(seen, climb)
+    assert moves_of(rests, climb, seen.size) == []
+    assert [rest.limb for rest in rests] == [0, 1, 2, 3]
+
+
+def test_limbs_that_are_out_of_sight_for_a_while_are_where_they_were() -> None:
+    time = times(30)
+    image = climber.visible(climber.climbing(time), ASPECT)
+    image[(time > 5) & (time < 6.5), 15:, 3] = 0.1
+    seen = motion_of(time, image, ASPECT)
+    assert np.isnan(seen.limbs[165]).all()
+    assert np.isnan(seen.centre[165]).all()
+    climb = climb_of(seen)
+    rests = rests_of(seen, climb)
+    moves = moves_of(rests, climb, seen.size)
+    assert [rests[move.target].limb for move in moves] == climber.MOVES
+    assert way_of(seen, 3.5, 9)[0] == pytest.approx(way_of(motion(time, climber.climbing(time)), 3.5, 9)[0], rel=0.02)
 
 
 def test_nobody_seen_is_nothing_measured() -> None:
@@ -135,6 +161,13 @@ def test_holds_do_not_follow_the_order_of_touches() -> None:
     np.testing.assert_array_equal(again, number[shuffled])
     np.testing.assert_allclose(same, found, atol=1e-12)
     assert all(len(set(number[20 * k : 20 * k + 20].tolist())) == 1 for k in range(4))
+
+
+def test_places_that_tie_do_not_follow_the_order_either() -> None:
+    row = np.stack([np.arange(9) * 0.0625, np.full(9, 0.5)], axis=1)
+    number, _ = holds_of(row, 0.07)
+    for order in (np.arange(9)[::-1], np.random.default_rng(1).permutation(9), np.roll(np.arange(9), 4)):
+        np.testing.assert_array_equal(holds_of(row[order], 0.07)[0], number[order])
 
 
 def test_no_places_are_no_holds() -> None:
