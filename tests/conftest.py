@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
@@ -23,11 +24,14 @@ from kinemesh.embedded.mesh import Mesh, MeshConfig
 from kinemesh.embedded.triton import TritonModels
 from kinemesh.media import H264Writer, concatenate
 from kinemesh.media.picture import decode_picture
+from kinemesh.nv12 import Image
+from kinemesh.testing.climbs import climb, write_climb
 from kinemesh.testing.fixtures import build_models, triton_python
 from kinemesh.testing.otlp import Collector, collector
 from kinemesh.testing.rest import Rest
 
 _ROOT = Path(__file__).parents[1]
+_BLURRED, _OCCLUDED = range(34, 40), range(61, 66)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -112,17 +116,42 @@ def bench(tmp_path: Path) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def person_clip(open_folder: Path) -> bytes:
-    """Three seconds of a camera that moves over a photo of a person."""
-    photo, clip = open_folder / "person.png", open_folder / "person.mp4"
+def person_photo(open_folder: Path) -> Image:
+    """A photo of a person, from head to waist: uint8 [512, 512, 3]."""
+    photo = open_folder / "person.png"
     sample = [str(triton_python()), "-m", "kinemesh_models", "sample", "astronaut", "--out", str(photo)]
     subprocess.run(sample, check=True, capture_output=True, timeout=300)
-    image = decode_picture(photo.read_bytes(), max_pixels=4_000_000)
+    return decode_picture(photo.read_bytes(), max_pixels=4_000_000)
+
+
+@pytest.fixture(scope="session")
+def person_clip(open_folder: Path, person_photo: Image) -> bytes:
+    """Three seconds of a camera that moves over a photo of a person."""
+    clip = open_folder / "person.nut"
     with H264Writer(clip, width=640, height=480, time_base=Fraction(1, 30)) as writer:
         for frame in range(90):
             turn = cv2.getRotationMatrix2D((256, 256), 4 * math.sin(frame / 9), 0.9 + 0.1 * math.sin(frame / 14))
             turn[:, 2] += np.array([64 + 20 * math.sin(frame / 11), -10])
-            writer.write(cv2.warpAffine(image, turn, (640, 480)).astype(np.uint8), frame)
+            writer.write(cv2.warpAffine(person_photo, turn, (640, 480)).astype(np.uint8), frame)
     joined = open_folder / "person_joined.mp4"
     concatenate([clip], joined, time_base=Fraction(1, 30))
     return joined.read_bytes()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def wall(mesh: Mesh) -> Image:
+    """A reference image that comes with the product, ``wall-vertical``: uint8 [1440, 1080, 3]."""
+    async with httpx.AsyncClient(timeout=60) as http:
+        answer = await http.get(f"{mesh.http_url}/api/v1/routes/references/wall-vertical/image")
+    return decode_picture(answer.raise_for_status().content, max_pixels=4_000_000)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def climb_clip(open_folder: Path, wall: Image, person_photo: Image) -> bytes:
+    """Three seconds of somebody on that wall, filmed by hand: frames 34 to 39 are blurred, 61 to 65 show something
+    else."""
+    clip = open_folder / "climb.mp4"
+    size = (480, 640)
+    frames = climb(wall, person_photo, 90, size, blurred=_BLURRED, occluded=_OCCLUDED)
+    await asyncio.to_thread(write_climb, clip, frames, size)
+    return clip.read_bytes()

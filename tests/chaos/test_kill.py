@@ -17,11 +17,13 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "pose": {},
     "pitstop": {"model": "person_detector", "threshold": 0.4},
     "multi_camera": {"threshold": 0.4},
+    "route_match": {"reference": "wall-vertical", "mode": "MULTI"},
 }
 FILES = {
     "pose": ("landmarks.parquet", "landmarks.json", "movement.parquet", "metrics.json"),
     "pitstop": ("tracks.parquet", "report.json", "events.csv"),
     "multi_camera": ("sightings.parquet", "trajectories.parquet", "heatmap.png"),
+    "route_match": ("landmarks.parquet", "matches.parquet", "metrics.json", "annotated.mp4"),
 }
 
 
@@ -67,6 +69,9 @@ def undisturbed() -> dict[str, dict[str, str]]:
         ("multi_camera", "detect_track", "associate"),
         ("multi_camera", "ingest", "associate"),
         ("multi_camera", "nats", "associate"),
+        ("route_match", "matcher", "match"),
+        ("route_match", "matcher", "retarget"),
+        ("route_match", "render", "render"),
     ],
 )
 async def test_killing_a_process_changes_nothing(
@@ -76,13 +81,15 @@ async def test_killing_a_process_changes_nothing(
     mesh: Mesh,
     rest: Rest,
     person_clip: bytes,
+    climb_clip: bytes,
     undisturbed: dict[str, dict[str, str]],
 ) -> None:
+    clip = climb_clip if pipeline == "route_match" else person_clip
     if pipeline not in undisturbed:
-        whole = await rest.ended(await begin(rest, pipeline, person_clip))
+        whole = await rest.ended(await begin(rest, pipeline, clip))
         assert whole["state"] == "SUCCEEDED", whole["failure"]
         undisturbed[pipeline] = await fingerprints(rest, pipeline, whole["job_id"])
-    job_id = await begin(rest, pipeline, person_clip)
+    job_id = await begin(rest, pipeline, clip)
     killed = False
     messages: list[dict[str, Any]] = []
     async for message in rest.watch(job_id):

@@ -36,6 +36,7 @@ from kinemesh_matcher.settings import MatchingSettings
 NOT_SAMPLED: Final = "NOT_SAMPLED"
 _BATCH: Final = 2
 _SAMPLED_EVERY: Final = 30
+_RESTED_EVERY: Final = ANCHOR_EVERY // 2
 _MOST_SAMPLES: Final = 40
 _KEPT_EVERY: Final = 30
 _KEPT_FEATURES: Final = 1000
@@ -57,7 +58,10 @@ class Plan:
 
 @dataclass(slots=True)
 class Walk:
-    """What has been found so far, frame after frame."""
+    """What has been found so far, frame after frame.
+
+    :ivar resting: the last frame on which features were to be matched did not match.
+    """
 
     reference: Side
     model: Model
@@ -66,13 +70,14 @@ class Walk:
     scale: Floats
     masks: Mapping[int, NDArray[np.float64]]
     before: Anchor | None = None
+    resting: bool = False
     placed: dict[int, Placed] = field(default_factory=dict)
     kept: list[tuple[int, Features]] = field(default_factory=list)
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Place the next frames on the reference."""
         for frame in frames:
-            if frame.index % self.plan.every:
+            if frame.index % (_RESTED_EVERY if self.resting else self.plan.every):
                 continue
             boxes = self.masks.get(frame.index, np.empty((0, 4))) / np.tile(self.scale, 2)
             before = self.before if self.plan.follows else None
@@ -80,6 +85,10 @@ class Walk:
             grey = np.ascontiguousarray(luma(frame.image))
             found = place(grey, frame.index, masks, before, self.reference, self.model, self.most)
             self.before = found.anchor
+            # Where features do not match they seldom do in the next frame. What is skipped follows from this one alone,
+            # so that segments may begin anywhere.
+            if found.match.matrix is not None or frame.index % ANCHOR_EVERY == 0:
+                self.resting = self.plan.follows and found.match.matrix is None
             self.placed[frame.index] = found
             if found.features is not None and found.match.matrix is not None and frame.index % _KEPT_EVERY == 0:
                 self.kept.append((frame.index, found.features.where(np.arange(len(found.features)) < _KEPT_FEATURES)))
