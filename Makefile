@@ -129,6 +129,10 @@ bench-site: models ## four cameras of ten minutes, 200 watchers: order, memory, 
 bench-matching: setup ## match PAIRS= (a folder of nameA.*, nameB.*) and a clip, against OpenCV's plain loop, into OUT=
 	$(CAPS) $(BIN)/python bench/bench_matching.py --pairs "$(PAIRS)" --out "$(OUT)"
 
+.PHONY: bench-catalogue
+bench-catalogue: setup ## what the tree, pages and search of 10,000 routes take over REST, into OUT=
+	$(CAPS) $(BIN)/python bench/bench_catalogue.py --out "$(OUT)"
+
 .PHONY: clean
 clean: ## remove environments, models and caches; data in .kinemesh and out stay
 	rm -rf .venv .tools triton_models/.venv $(CONVERTER) triton_models/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
