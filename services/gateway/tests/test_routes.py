@@ -167,6 +167,8 @@ async def test_the_tree_is_sent_again_only_when_it_has_changed(gateway: Any) -> 
     route = {"route_id": route_id, "display_name": "Crack", "grade": "V4", "attempt_count": 0}
     assert tree.json() == {"areas": [{"area_id": area_id, "display_name": "Áà", "routes": [route]}]}
     etag = tree.headers["etag"]
+    again = await gateway.http.get(f"{PATH}/tree", headers=mine)
+    assert (again.status_code, again.content, again.headers["etag"]) == (200, tree.content, etag)
     for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
         same = await gateway.http.get(f"{PATH}/tree", headers={**mine, "If-None-Match": known})
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", etag), known
@@ -176,6 +178,7 @@ async def test_the_tree_is_sent_again_only_when_it_has_changed(gateway: Any) -> 
     await gateway.http.patch(f"{PATH}/{route_id}", json={"grade": "V5"}, headers=mine)
     changed = await gateway.http.get(f"{PATH}/tree", headers={**mine, "If-None-Match": etag})
     assert (changed.status_code, changed.json()["areas"][0]["routes"][0]["grade"]) == (200, "V5")
+    assert (await gateway.http.get(f"{PATH}/tree", headers=mine)).content == changed.content
     assert (await gateway.http.get(f"{PATH}/tree", headers={"X-Kinemesh-Owner": "nobody"})).json() == {"areas": []}
 
 

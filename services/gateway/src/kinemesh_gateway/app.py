@@ -14,6 +14,7 @@ from kinemesh_gateway.rest.context import Mesh
 from kinemesh_gateway.rest.health import NEEDED
 from kinemesh_gateway.rpc import connect_upstreams
 from kinemesh_gateway.settings import GatewaySettings
+from kinemesh_gateway.trees import Trees
 
 
 @asynccontextmanager
@@ -25,7 +26,7 @@ async def app(settings: GatewaySettings) -> AsyncIterator[Service]:
         upstreams = await stack.enter_async_context(connect_upstreams(settings.upstreams))
         checks = {**upstreams.checks, "nats": bus.ready, "s3": store.ready}
         histories = Histories(bus, settings.http.websocket_kept_mb * 2**20)
-        mesh = Mesh(settings, upstreams, store, bus, histories, checks)
+        mesh = Mesh(settings, upstreams, store, bus, histories, Trees(), checks)
         yield Service(
             loops=(serve(create_api(settings), mesh, taken),),
             dependencies={name: check for name, check in checks.items() if name in NEEDED},

@@ -131,10 +131,9 @@ def _rows(ascent: Ascent, clock: Clock, times: NDArray[np.float64]) -> tuple[Pos
 
 def _course(poses: PoseRows, interpolated: NDArray[np.bool_], aspect: float) -> CourseRows:
     centre = centres(poses.image, aspect)
-    rows = CourseRows(
+    return CourseRows(
         poses.frame_index, poses.time_sec, poses.person_id, centre[:, 0] / aspect, centre[:, 1], interpolated
     )
-    return select(rows, np.asarray(np.isfinite(centre).all(axis=1), np.bool_))
 
 
 def _touches(

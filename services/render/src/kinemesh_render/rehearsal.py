@@ -92,7 +92,7 @@ def _route() -> None:
     person = np.ones(2, np.int32)
     course = PathTable(times, person, 9 * times, times, np.array([1, 0], np.int32), 0.05)
     touches = Touches(one, one, np.zeros((1, 2), np.float32), first, first + 9)
-    route = Route(("Ann",), *_SIZE, 10.0, course, marks_of(touches), resolve())
+    route = Route(("Ann",), *_SIZE, 10.0, course, frozenset(), marks_of(touches), resolve())
     table = PoseTable(np.arange(2), times, person, np.full((2, COUNT, 5), 0.5, np.float32))
     picture = decode_picture(encode_picture(np.zeros((*_SIZE[::-1], 3), np.uint8), ".png", 90), _SIZE[0] * _SIZE[1])
     wall = Wall(ground_of(picture, _SIZE), route)

@@ -153,12 +153,14 @@ def route_of(showing: Showing, course: CourseRows, holds: HoldRows, style: Style
         course.attempt[known],
         course.x[known] * width,
         course.y[known] * height,
-        (~course.interpolated[known]).astype(np.int32),
+        np.ones(int(known.sum()), np.int32),
         0.5 / rate,
     )
     points = np.stack([holds.x * width, holds.y * height], axis=1).astype(np.float32)
     touches = Touches(holds.attempt, holds.hold, points, holds.start_sec, holds.stop_sec)
-    return Route(showing.names, width, height, rate, paths, marks_of(touches), style)
+    guessed = course.interpolated
+    filled_in = frozenset(zip(course.frame_index[guessed].tolist(), course.attempt[guessed].tolist(), strict=True))
+    return Route(showing.names, width, height, rate, paths, filled_in, marks_of(touches), style)
 
 
 def _drawn(

@@ -19,11 +19,11 @@ SIZE = (640, 360)
 STYLE = resolve(["#FF0000", "#00FF00"])
 
 
-def course_of(frames: dict[int, Sequence[int]], filled_in: Sequence[int] = ()) -> PathTable:
+def course_of(frames: dict[int, Sequence[int]]) -> PathTable:
     """Attempt a climbs 2 pixels a frame in column 100 · a."""
     rows = sorted((frame, attempt) for attempt, own in frames.items() for frame in own)
     frame, attempt = np.array(rows, np.int64).reshape(-1, 2).T
-    seen = (~np.isin(frame, filled_in)).astype(np.int32)
+    seen = np.ones(len(frame), np.int32)
     x, y = 100 * attempt.astype(np.float64), 300 - 2 * frame.astype(np.float64)
     return PathTable(frame / RATE, attempt.astype(np.int32), x, y, seen, 0.5 / RATE)
 
@@ -35,8 +35,13 @@ def table_of(course: PathTable, standing: Standing) -> PoseTable:
     return PoseTable(frames, course.time_sec, course.person, np.stack(images))
 
 
-def route_of(course: PathTable, names: Sequence[str] = ("Anna", "Ben"), style: Style = STYLE) -> Route:
-    return Route(names, *SIZE, RATE, course, [], style)
+def route_of(
+    course: PathTable,
+    names: Sequence[str] = ("Anna", "Ben"),
+    style: Style = STYLE,
+    filled_in: frozenset[tuple[int, int]] = frozenset(),
+) -> Route:
+    return Route(names, *SIZE, RATE, course, filled_in, [], style)
 
 
 def test_every_attempt_has_its_own_colour_and_its_number(standing: Standing) -> None:
@@ -61,9 +66,11 @@ def test_one_colour_for_several_attempts_comes_in_shades() -> None:
 
 
 def test_what_was_filled_in_is_marked(standing: Standing) -> None:
-    course = course_of({1: range(20)}, filled_in=[4, 5])
-    table = table_of(course, standing)
-    guessed = [scene_of_route(route_of(course), table, frame).bodies[0].guessed for frame in range(2, 8)]
+    """Whether or not the middle of the body is known there."""
+    course = course_of({1: [0, 1, 2, 3, 4, *range(6, 20)]})
+    table = table_of(course_of({1: range(20)}), standing)
+    route = route_of(course, filled_in=frozenset({(4, 1), (5, 1), (6, 2)}))
+    guessed = [scene_of_route(route, table, frame).bodies[0].guessed for frame in range(2, 8)]
     assert guessed == [False, False, True, True, False, False]
 
 

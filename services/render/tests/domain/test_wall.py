@@ -42,7 +42,7 @@ def climb(frames: Sequence[int], attempt: int = 1) -> PathTable:
 
 
 def route_of(course: PathTable, touches: Touches = UNTOUCHED, names: Sequence[str] = ("Anna",)) -> Route:
-    return Route(names, *SIZE, RATE, course, marks_of(touches), STYLE)
+    return Route(names, *SIZE, RATE, course, frozenset(), marks_of(touches), STYLE)
 
 
 def rgb(image: Image) -> NDArray[np.int64]:
@@ -163,10 +163,10 @@ def test_what_lies_on_top_does_not_depend_on_the_first_frame() -> None:
 
 
 def test_what_was_filled_in_has_gaps(standing: Standing) -> None:
-    course = climb([0])
     table = PoseTable(np.zeros(1, np.int64), np.zeros(1), np.ones(1, np.int32), standing((0.5, 0.5), 0.8, 16 / 9)[None])
-    hidden = replace(course, cameras=np.zeros(1, np.int32))
-    seen, filled_in = (compose(Wall(grey(), route_of(each)), route_of(each), table, 0) for each in (course, hidden))
+    route = route_of(climb([0]))
+    guessed = replace(route, filled_in=frozenset({(0, 1)}))
+    seen, filled_in = (compose(Wall(grey(), each), each, table, 0) for each in (route, guessed))
     ankle, knee = (table.image[0, joint, :2] * SIZE for joint in (28, 26))
     along = np.linspace(0.15, 0.85, 60)[:, None]
     places = np.rint(knee + along * (ankle - knee)).astype(int)

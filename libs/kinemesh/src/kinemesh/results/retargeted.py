@@ -25,13 +25,13 @@ _ALL: Final = "all"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CourseRows:
-    """Where the centres of mass are: R rows, ordered by frame, then attempt. Only where an attempt has a pose.
+    """Where the centres of mass are: R rows, ordered by frame, then attempt, one for each pose.
 
     :ivar frame_index: int64 [R], number of the output's frame.
     :ivar time_sec: float64 [R], its time in the output.
     :ivar attempt: int32 [R], from 1.
-    :ivar x: float64 [R], fraction of the reference's width.
-    :ivar y: float64 [R], fraction of the reference's height.
+    :ivar x: float64 [R], fraction of the reference's width; NaN where shoulders or hips are hidden.
+    :ivar y: float64 [R], fraction of the reference's height; NaN likewise.
     :ivar interpolated: bool [R], the transform or the pose was filled in between others.
     """
 

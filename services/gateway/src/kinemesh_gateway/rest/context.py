@@ -20,6 +20,7 @@ from kinemesh_gateway.domain.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, page
 from kinemesh_gateway.histories import Histories
 from kinemesh_gateway.rpc import Upstreams
 from kinemesh_gateway.settings import GatewaySettings
+from kinemesh_gateway.trees import Trees
 
 OWNER_HEADER = "X-Kinemesh-Owner"
 _OWNER = re.compile(r"[A-Za-z0-9._@+-]{1,128}\Z")
@@ -37,6 +38,7 @@ class Mesh:
     store: ObjectStore
     bus: Bus
     histories: Histories
+    trees: Trees
     checks: Mapping[str, Check]
 
 

@@ -28,6 +28,7 @@ from kinemesh_gateway.rest.route_resources import (
     TemporaryFiles,
     Tree,
 )
+from kinemesh_gateway.trees import SentTree
 
 PATH = "/api/v1/routes"
 router = APIRouter(prefix=PATH, tags=["routes"])
@@ -50,15 +51,19 @@ async def get_tree(call: CallerDep, request: Request) -> Response:
     """All your areas with their routes. Takes `If-None-Match`."""
     known = request.headers.get("if-none-match", "")
     tag = known.strip().removeprefix("W/").strip('"')
+    kept = call.mesh.trees.of(call.owner)
     # A list of tags is no tag of ours: the tree comes, and is compared with them here.
-    wanted = browse_pb2.GetTreeRequest(etag=tag if len(tag) <= _MOST_TAG else "")
+    wanted = browse_pb2.GetTreeRequest(etag=kept.etag if kept else tag if len(tag) <= _MOST_TAG else "")
     found = await call(call.mesh.upstreams.routes.GetTree, wanted)
     etag = f'"{found.etag}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    if found.unchanged or not none_match(known or None, etag):
+    if not none_match(known or None, etag) or (found.unchanged and kept is None):
         return Response(status_code=304, headers=headers)
-    # Thousands of routes take a while to be written, in which others would wait.
-    return Response(await asyncio.to_thread(_tree_json, found), media_type="application/json", headers=headers)
+    if kept is None or not found.unchanged:
+        # Thousands of routes take a while to be written, in which others would wait.
+        kept = SentTree(found.etag, await asyncio.to_thread(_tree_json, found))
+        call.mesh.trees.keep(call.owner, kept)
+    return Response(kept.body, media_type="application/json", headers=headers)
 
 
 @router.get("/search", response_model=SearchHitList, responses=documented(400))

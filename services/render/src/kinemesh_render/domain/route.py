@@ -69,7 +69,8 @@ class Route:
 
     :ivar names: of the attempts, in order of their numbers.
     :ivar width, height: of the output in pixels.
-    :ivar course: the centres of mass, in pixels; no camera sees those that were filled in.
+    :ivar course: the centres of mass, in pixels.
+    :ivar filled_in: frame and attempt of the poses that were filled in between others.
     :ivar marks: by the time when they are touched first.
     """
 
@@ -78,6 +79,7 @@ class Route:
     height: int
     frame_rate: float
     course: PathTable
+    filled_in: frozenset[tuple[int, int]]
     marks: Sequence[Mark]
     style: Style
 
@@ -109,7 +111,7 @@ def scene_of_route(route: Route, table: PoseTable, frame: int) -> Scene:
     bodies, trails = [], []
     for person, image in zip(table.person_id[rows].tolist(), table.image[rows], strict=True):
         color, row = color_of(person, route.style), centres.get(person)
-        filled_in = row is not None and not route.course.cameras[row]
+        filled_in = (frame, person) in route.filled_in
         caption = str(person) if len(route.names) > 1 else ""
         bodies.append(Body(person, image[:, :2] * scale, image[:, 3], color, caption, filled_in))
         if row is not None:
