@@ -118,11 +118,10 @@ def _on_level(
     steps = np.array([width / level.shape[1], height / level.shape[0]], np.float32)
     free = _free(level.shape, masks, steps)
     for contrast in _CONTRASTS:
-        sift = cv2.SIFT.create(most, contrastThreshold=contrast, enable_precise_upscale=True)
-        keypoints, descriptors = sift.detectAndCompute(level, free)
+        keypoints, descriptors = _strongest(level, most, contrast, free)
         if len(keypoints) >= _FEW * most:
             break
-    if descriptors is None or not keypoints:
+    if not keypoints:
         return no_features()
     # Of equally strong ones OpenCV keeps all, and gives them in an order of its own.
     table = np.array([(*k.pt, k.size, k.angle, k.response) for k in keypoints], np.float32)
@@ -131,7 +130,20 @@ def _on_level(
     # Pixels are counted by their centres: the first of a smaller picture covers several.
     points = (table[:, :2] + 0.5) * steps - 0.5
     size_px = table[:, 2] * steps.mean()
-    return Features(points, size_px, table[:, 3], table[:, 4], np.asarray(descriptors[order], np.uint8))
+    return Features(points, size_px, table[:, 3], table[:, 4], descriptors[order])
+
+
+def _strongest(
+    level: NDArray[np.uint8], most: int, contrast: float, free: NDArray[np.uint8] | None
+) -> tuple[Sequence[cv2.KeyPoint], NDArray[np.uint8]]:
+    sift = cv2.SIFT.create(most, contrastThreshold=contrast, enable_precise_upscale=True)
+    keypoints, descriptors = sift.detectAndCompute(level, free)
+    if free is not None and len(keypoints) < most // 2:
+        # OpenCV chooses the strongest before it leaves out what is masked, which may be nearly all of them.
+        sift = cv2.SIFT.create(0, contrastThreshold=contrast, enable_precise_upscale=True)
+        every = sorted(sift.detect(level, free), key=lambda k: (-k.response, *k.pt, k.size, k.angle))
+        keypoints, descriptors = sift.compute(level, every[:most])
+    return keypoints, np.asarray(descriptors if keypoints else np.empty((0, _DESCRIPTOR)), np.uint8)
 
 
 def _free(
@@ -140,7 +152,10 @@ def _free(
     if not masks:
         return None
     free = np.full(shape, 255, np.uint8)
-    for x1, y1, x2, y2 in masks:
-        left, top = int(max(x1 / steps[0], 0)), int(max(y1 / steps[1], 0))
-        free[top : int(max(y2 / steps[1], 0)) + 1, left : int(max(x2 / steps[0], 0)) + 1] = 0
+    height, width = shape
+    corners = np.floor(np.array(masks, np.float64) / np.tile(steps.astype(np.float64), 2))
+    corners[:, 2:] += 1
+    inside = np.clip(corners, 0, (width, height, width, height)).astype(np.int64)
+    for left, top, right, bottom in inside.tolist():
+        free[top:bottom, left:right] = 0
     return free

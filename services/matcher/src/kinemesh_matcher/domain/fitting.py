@@ -41,7 +41,7 @@ def robust_fit(
     :param image: float64 [N, 2].
     :param reference: float64 [N, 2].
     :param threshold: distance in the reference beyond which a pair does not agree.
-    :returns: [3, 3], which maps image to reference, and bool [N].
+    :returns: [3, 3], which maps image to reference, with ``w > 0`` where pairs agree, and bool [N].
     """
     if len(image) < LEAST_PAIRS[model] + 1:
         return None
@@ -62,7 +62,10 @@ def robust_fit(
             matrix = np.vstack([matrix, (0, 0, 1)])
     if matrix is None or not np.isfinite(matrix).all():
         return None
-    return np.asarray(matrix, np.float64), np.asarray(agree, np.bool_).ravel()
+    agreeing = np.asarray(agree, np.bool_).ravel()
+    # The picture's corner may lie beyond the horizon, but what is seen does not.
+    depth = homogeneous(image[agreeing]) @ matrix[2]
+    return np.asarray(matrix * (-1.0 if depth.sum() < 0 else 1.0), np.float64), agreeing
 
 
 def refined(matrix: Floats, image: Floats, reference: Floats, model: Model, spread: float = 1.0) -> Floats:
@@ -100,7 +103,7 @@ def refined(matrix: Floats, image: Floats, reference: Floats, model: Model, spre
     if not np.isfinite(current).all():
         return matrix
     whole = np.linalg.inv(to_reference) @ current @ to_image
-    return np.asarray(whole / whole[2, 2], np.float64)
+    return np.asarray(whole / abs(whole[2, 2]), np.float64)
 
 
 def distances(matrix: Floats, image: Floats, reference: Floats) -> Floats:
@@ -112,7 +115,7 @@ def distances(matrix: Floats, image: Floats, reference: Floats) -> Floats:
 def is_plausible(matrix: Floats, image: Floats) -> bool:
     """Whether a plane can have been seen like that at these points: from its front, without mirroring, at a scale from
     a fortieth to forty times, and not edge-on."""
-    if not in_front(matrix * np.sign(matrix[2, 2] or 1.0), image).all():
+    if not in_front(matrix * np.sign(homogeneous(image[:1]) @ matrix[2]), image).all():
         return False
     turn = jacobians(matrix, image.mean(axis=0, keepdims=True))[0]
     area = float(np.linalg.det(turn))

@@ -34,6 +34,13 @@ _SPREAD: Final = 2.5
 
 _ALIKE: Final = 0.65
 _OCTAVES: Final = 0.6
+_ELSEWHERE: Final = 13.0
+"""Pixels, likewise, to the right and down, at which pairs are alike by chance only."""
+
+_BY_CHANCE: Final = 0.05
+"""Of the pairs that a transform predicts, so many may be alike by chance."""
+
+_STEPS: Final = 36
 _ROWS: Final = 2048
 
 MATCHED_INLIERS: Final = 16
@@ -212,21 +219,17 @@ def mutual_pairs(
 
 def guided_pairs(image: Side, reference: Side, matrix: Floats) -> tuple[Floats, Floats]:
     """Features of the picture and of the reference, float64 [P, 2] each, that lie, are as large and look as a transform
-    predicts."""
-    seen = apply(matrix, image.points)
-    turns = jacobians(matrix, image.points)
-    with np.errstate(invalid="ignore"):
-        scale = np.sqrt(np.abs(np.linalg.det(turns)))
-    usable = np.flatnonzero(np.isfinite(seen).all(axis=1) & np.isfinite(scale) & (scale > 0))
-    tree = cKDTree(reference.points)
-    near = cKDTree(seen[usable]).sparse_distance_matrix(tree, _BESIDE * reference.unit, output_type="coo_matrix")
-    ours, theirs = usable[near.row], near.col.astype(np.intp)
-    ratio = reference.size[theirs] / (image.size[ours] * scale[ours])
-    alike = np.einsum("nd,nd->n", image.looks[ours], reference.looks[theirs])
-    keep = (np.abs(np.log2(ratio)) < _OCTAVES) & (alike > _ALIKE)
-    ours, theirs, alike = ours[keep], theirs[keep], alike[keep]
-    mutual = _first_of(ours, theirs, alike) & _first_of(theirs, ours, alike)
-    return image.points[ours[mutual]], reference.points[theirs[mutual]]
+    predicts.
+
+    Where features are dense, some are beside any place and look like any other by chance. How many do is seen a little
+    way off, where nothing is predicted; pairs must look so much alike that hardly any of them is one of those.
+    """
+    ours, theirs, alike = _beside(image, reference, matrix, 0.0)
+    chance = _beside(image, reference, matrix, _ELSEWHERE * reference.unit)[2]
+    steps = np.append(np.linspace(_ALIKE, 1, _STEPS), np.inf)
+    found, by_chance = (len(each) - np.searchsorted(np.sort(each), steps) for each in (alike, chance))
+    sure = alike >= steps[np.argmax(by_chance <= _BY_CHANCE * found)]
+    return image.points[ours[sure]], reference.points[theirs[sure]]
 
 
 def covered(points: Floats, size: tuple[int, int]) -> float:
@@ -254,6 +257,27 @@ def log_chance(pairs: int, inliers: int, model: Model, threshold: float, referen
 
 def _log_choose(n: int, k: int) -> float:
     return float((gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)) / math.log(10))
+
+
+def _beside(
+    image: Side, reference: Side, matrix: Floats, shift: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Features that are most alike both ways of those beside where a transform and a shift put them: indices [P] of
+    both sides, and how alike they are."""
+    seen = apply(matrix, image.points) + shift
+    turns = jacobians(matrix, image.points)
+    with np.errstate(invalid="ignore"):
+        scale = np.sqrt(np.abs(np.linalg.det(turns)))
+    usable = np.flatnonzero(np.isfinite(seen).all(axis=1) & np.isfinite(scale) & (scale > 0))
+    tree = cKDTree(reference.points)
+    near = cKDTree(seen[usable]).sparse_distance_matrix(tree, _BESIDE * reference.unit, output_type="coo_matrix")
+    ours, theirs = usable[near.row], near.col.astype(np.intp)
+    ratio = reference.size[theirs] / (image.size[ours] * scale[ours])
+    alike = np.einsum("nd,nd->n", image.looks[ours], reference.looks[theirs])
+    keep = (np.abs(np.log2(ratio)) < _OCTAVES) & (alike > _ALIKE)
+    ours, theirs, alike = ours[keep], theirs[keep], alike[keep]
+    mutual = _first_of(ours, theirs, alike) & _first_of(theirs, ours, alike)
+    return ours[mutual], theirs[mutual], alike[mutual]
 
 
 def _first_of(groups: NDArray[np.intp], others: NDArray[np.intp], alike: NDArray[np.float32]) -> NDArray[np.bool_]:
