@@ -92,10 +92,11 @@ protos: setup ## generate the code of protos/
 	$(BIN)/python tools/protos.py generate
 
 .PHONY: bench
-bench: models ## measure poses, detection and tracking against what a user would write, several times in turn
+bench: models ## measure poses, detection, tracking and matching against what a user would write, several times in turn
 	$(CAPS) $(BIN)/python bench/bench_pose.py --out "$(OUT)" --rounds 3
 	$(CAPS) $(BIN)/python bench/bench_detect.py --model "$(MODEL)" --out "$(OUT)" --rounds 3
 	[[ ! -d "$(DATA)" ]] || $(CAPS) $(BIN)/python bench/bench_tracking.py --data "$(DATA)" --out "$(OUT)"
+	[[ ! -d "$(PAIRS)" ]] || $(CAPS) $(BIN)/python bench/bench_matching.py --pairs "$(PAIRS)" --out "$(OUT)"
 
 .PHONY: bench-soak
 bench-soak: models ## memory over 20 jobs, and how soon a cancelled one stops

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kinemesh.bodies.skeleton import LANDMARKS
+from kinemesh.results.climbs import UNITS
 from kinemesh.results.columns_parquet import to_parquet
 from kinemesh.results.matches import Verdict
 from kinemesh.results.poses import landmark_table
@@ -27,17 +28,6 @@ from kinemesh_matcher.showing import Shown
 VERSION: Final = "v1"
 JSON: Final = "application/json"
 PARQUET: Final = "application/vnd.apache.parquet"
-
-UNITS: Final = {
-    "time_on_route_sec": "s",
-    "moves": "",
-    "pauses": "",
-    "pause_sec": "s",
-    "path_length": "heights of the reference",
-    "straightness": "",
-    "holds_touched": "",
-}
-"""Units of the figures of a climb, in their order; empty for counts and ratios."""
 
 MATCHES_SCHEMA = pa.schema(
     [

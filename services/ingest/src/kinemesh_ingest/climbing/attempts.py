@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kinemesh import errors
 from kinemesh.common.v1 import common_pb2
+from kinemesh.results.climbs import UNITS
 from kinemesh.route.v1 import browse_pb2, catalogue_pb2, route_pb2
 from kinemesh.storage import keys
 from kinemesh.storage.store import OCTETS, ObjectStore
@@ -25,7 +26,6 @@ from kinemesh_ingest.climbing.matching import require_one_route
 from kinemesh_ingest.climbing.messages import to_attempt
 from kinemesh_ingest.climbing.removal import remove_attempts
 from kinemesh_ingest.conductor import Conductor
-from kinemesh_ingest.domain.climb import FIGURES
 from kinemesh_ingest.domain.validation import check_text
 from kinemesh_ingest.downloads import DOWNLOAD_S
 from kinemesh_ingest.masks import changed_fields
@@ -164,9 +164,9 @@ class Attempts:
                     attempt_id=row.attempt_id,
                 )
         response = browse_pb2.CompareAttemptsResponse(attempts=[to_attempt(row) for row in rows])
-        for figure in FIGURES:
-            values = [float(row.metrics[figure.name]) for row in rows]
-            response.rows.add(metric=figure.name, unit=figure.unit, values=values)
+        for name, unit in UNITS.items():
+            values = [float(row.metrics[name]) for row in rows]
+            response.rows.add(metric=name, unit=unit, values=values)
         return response
 
 
