@@ -18,7 +18,8 @@ from kinemesh_matcher.domain.smoothing import Measured, Source, Transforms, smoo
 from kinemesh_matcher.points import PointRows
 
 NOT_SAMPLED: Final = "NOT_SAMPLED"
-"""Reason of frames that were not looked at, since one transform is sought for the whole clip."""
+"""Reason of frames that were not looked at: one transform is sought for the whole clip, or frames near by did not
+match."""
 _CAMERA_MOVED: Final = "CAMERA_MOVED"
 _MANY_GAPS: Final = "MANY_GAPS"
 _HINTS: Final = {

@@ -29,11 +29,11 @@ from kinemesh_matcher.domain.fitting import Model
 from kinemesh_matcher.domain.following import ANCHOR_EVERY, Anchor, Box, Placed, place
 from kinemesh_matcher.domain.masks import boxes_of
 from kinemesh_matcher.domain.matching import Quality, Side, no_match
+from kinemesh_matcher.lying import NOT_SAMPLED
 from kinemesh_matcher.messages import to_model
 from kinemesh_matcher.references import References
 from kinemesh_matcher.settings import MatchingSettings
 
-NOT_SAMPLED: Final = "NOT_SAMPLED"
 _BATCH: Final = 2
 _SAMPLED_EVERY: Final = 30
 _RESTED_EVERY: Final = ANCHOR_EVERY // 2

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 
 from kinemesh.bodies.skeleton import Floats, Ints
 from kinemesh_matcher.domain.fitting import Model, distances, is_plausible, refined, robust_fit
+from kinemesh_matcher.domain.matching import covered
 from kinemesh_matcher.domain.projective import oriented
 
 _THRESHOLD: Final = 0.004
@@ -64,7 +64,7 @@ def common_transform(
     least = max(_LEAST_INLIERS, _LEAST_SHARE * len(points))
     if near.sum() < least or not is_plausible(matrix, points[near]):
         return None
-    coverage = _coverage(points[near], frame)
+    coverage = covered(points[near], frame)
     if coverage < _LEAST_COVERAGE:
         return None
     return Common(oriented(matrix, np.array(frame, np.float64) / 2), int(near.sum()), coverage)
@@ -82,7 +82,3 @@ def agreeing_frames(frame_index: Ints, points: Floats, images: Floats, matrix: F
     near = distances(matrix, points, images) < _AGREES * width
     frames, which = np.unique(frame_index, return_inverse=True)
     return frames[np.bincount(which, near, len(frames)) > 0.5 * np.bincount(which, minlength=len(frames))]
-
-
-def _coverage(points: Floats, frame: tuple[int, int]) -> float:
-    return float(cv2.contourArea(cv2.convexHull(points.astype(np.float32)))) / (frame[0] * frame[1])
