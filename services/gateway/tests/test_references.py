@@ -79,6 +79,7 @@ async def test_a_repeated_form_makes_one_image_and_leaves_one_picture(gateway: A
         ({"content": b"", "headers": {"Content-Type": "multipart/form-data"}}, 400, "FORM_INVALID", "Content-Type"),
         ({"content": b"{", "headers": {"Content-Type": "application/json"}}, 400, "BODY_INVALID", "body"),
         ({"json": {}}, 400, "FIELD_INVALID", "asset_id"),
+        ({"json": []}, 400, "FIELD_INVALID", "body"),
         ({"json": {"asset_id": "a", "colour": 1}}, 400, "FIELD_INVALID", "colour"),
         ({"json": {"asset_id": "nothing"}}, 404, "ASSET_NOT_FOUND", None),
         ({"json": {"asset_id": "a", "display_name": "x" * 70_000}}, 413, "BODY_TOO_LARGE", None),

@@ -147,6 +147,8 @@ async def test_what_may_not_be_said_of_them(ingest: Any) -> None:
         (ingest.route(area.area_id, "r", grade="g" * 33), "OUT_OF_RANGE", "grade"),
         (ingest.route(area.area_id, "r", description="\0"), "INVALID_TEXT", "description"),
         (update_route(ingest, route, "area_id"), "INVALID_MASK", "update_mask"),
+        (get_area(ingest, "\0"), "INVALID_TEXT", "area_id"),
+        (call(ingest.routes.ListRoutes, route_pb2.ListRoutesRequest(area_id="\0")), "INVALID_TEXT", "area_id"),
     ):
         assert await reason_of(refused) == (reason, field)
 

@@ -203,6 +203,19 @@ async def test_bytes_that_are_no_request_are_refused(kind: str, toy: Toy, channe
     assert info_of(refused.value).reason == "MALFORMED_REQUEST"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_texts_with_a_nul_are_refused(kind: str, toy: Toy, channel_to: Any) -> None:
+    channel = await channel_to(handlers(toy))
+    method = getattr(channel, kind)(f"/test.Toy/{kind}", StringValue.SerializeToString, StringValue.FromString)
+    request = StringValue(value="half\0way")
+    answer = method(iter([request]) if kind.startswith("stream") else request, timeout=10)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await (answer if kind.endswith("_unary") else answer.read())
+    info = info_of(refused.value)
+    assert (info.reason, info.metadata["field"]) == ("INVALID_TEXT", "value")
+    assert not toy.entered.is_set()
+
+
 async def test_ids_and_owner_go_along(toy: Toy, channel_to: Any) -> None:
     configure_tracing("test", TracingSettings())
     channel = await channel_to(handlers(toy))

@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from kinemesh import errors
 from kinemesh.serving.status import abort, as_error
+from kinemesh.serving.texts import check_texts
 from kinemesh.telemetry.metrics import FAILURES, RPC_SECONDS
 from kinemesh.telemetry.tracing import span
 
@@ -67,9 +68,11 @@ def _reader(handler: Any) -> Callable[[Any], Any]:
 
     def parse(data: bytes) -> Any:
         try:
-            return handler.request_deserializer(data)
+            request = handler.request_deserializer(data)
         except DecodeError:
             raise errors.InvalidArgument("MALFORMED_REQUEST", "The request is not a message of its type.") from None
+        check_texts(request)
+        return request
 
     async def parse_each(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         async for data in requests:

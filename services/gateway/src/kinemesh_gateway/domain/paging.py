@@ -8,6 +8,7 @@ from kinemesh.errors import InvalidArgument
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
+MAX_OFFSET = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

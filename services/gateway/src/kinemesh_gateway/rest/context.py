@@ -16,7 +16,7 @@ from kinemesh.serving.channel import call
 from kinemesh.serving.health import Check
 from kinemesh.serving.interceptor import LOCAL_OWNER
 from kinemesh.storage import ObjectStore
-from kinemesh_gateway.domain.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, page
+from kinemesh_gateway.domain.paging import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Page, page
 from kinemesh_gateway.histories import Histories
 from kinemesh_gateway.rpc import Upstreams
 from kinemesh_gateway.settings import GatewaySettings
@@ -72,7 +72,7 @@ async def _caller(connection: HTTPConnection) -> Caller:
 
 async def _page(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="most items to answer with")] = DEFAULT_LIMIT,
-    offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="items to leave out first")] = 0,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="items to leave out first")] = 0,
     page_token: Annotated[str, Query(max_length=1000, description="`next_page_token` of the page before")] = "",
 ) -> Page:
     return page(limit, offset, page_token)

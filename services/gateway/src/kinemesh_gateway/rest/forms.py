@@ -91,4 +91,5 @@ def checked(kind: type[B], values: Any, field: str = "") -> B:
         name = field
         for part in problem["loc"]:
             name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
-        raise InvalidArgument("FIELD_INVALID", f"{name[:200]}: {problem['msg']}.", field=name[:200]) from None
+        name = name[:200] or "body"
+        raise InvalidArgument("FIELD_INVALID", f"{name}: {problem['msg']}.", field=name) from None

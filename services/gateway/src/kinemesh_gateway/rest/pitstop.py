@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from kinemesh.errors import FailedPrecondition, InvalidArgument, NotFound, TooLarge, UnsupportedMedia
 from kinemesh.job.v1 import job_pb2
 from kinemesh.pipelining import in_flight
-from kinemesh_gateway.domain.paging import DEFAULT_LIMIT, MAX_LIMIT
+from kinemesh_gateway.domain.paging import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET
 from kinemesh_gateway.domain.pitstop import STATUSES, stage_and_percent
 from kinemesh_gateway.messages import state_name
 from kinemesh_gateway.rest import assets, jobs
@@ -142,7 +142,7 @@ async def create_job(request: Request, call: CallerDep) -> Any:
 async def list_jobs(
     call: CallerDep,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="most jobs to answer with")] = DEFAULT_LIMIT,
-    offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="jobs to leave out first")] = 0,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="jobs to leave out first")] = 0,
 ) -> Any:
     """Your jobs, newest first."""
     request = job_pb2.ListJobsRequest(page_size=limit, skip=offset, pipeline=_PIPELINE)
