@@ -94,6 +94,8 @@ class MatcherRpc(matcher_pb2_grpc.MatcherServiceServicer):
     async def _reference(self, given: matcher_pb2.Reference, owner: str, most: int) -> Side:
         kind = given.WhichOneof("image")
         if kind == "frame":
+            if not given.frame.data:
+                raise InvalidArgument("EMPTY_PICTURE", "The picture is empty.", field="reference.frame.data")
             return await self._references.given(given.frame.data, most)
         if kind == "asset_id":
             await self._catalogue.require_picture(given.asset_id, owner)
