@@ -53,8 +53,9 @@ def test_the_same_picture_gives_the_same_bytes() -> None:
     assert features_parquet.to_bytes(detect(grey, 800, masks)) == features_parquet.to_bytes(detect(grey, 800, masks))
 
 
-def test_a_larger_level_adds_only_what_is_too_small_for_the_one_before(large: walls.Grey) -> None:
-    coarse, whole = detect(large, 2000, levels=1), detect(large, 2000)
+def test_a_larger_level_adds_only_what_is_too_small_for_the_one_before() -> None:
+    grey = grey_of(walls.wall(11, (4000, 100)))
+    coarse, whole = detect(grey, 2000, levels=1), detect(grey, 2000)
     count = len(coarse)
     assert len(whole) > count > 0
     assert_equal(whole.where(np.arange(len(whole)) < count), coarse)
@@ -98,6 +99,15 @@ def test_masks_of_large_pictures_are_in_their_pixels(large: walls.Grey) -> None:
     assert not ((x > mask[0]) & (x < mask[2])).any()
     assert (x < mask[0]).any()
     assert (x > mask[2]).any()
+
+
+def test_a_mask_covers_the_pixels_of_its_corners_too(large: walls.Grey) -> None:
+    x, y = places()[1]
+    grey = np.ascontiguousarray(large[:, :400])
+    for mask, count in (((x, y, x, y), 0), ((x + 2, y + 2, x + 2, y + 2), 1)):
+        found = detect(grey, 500, [mask])
+        own = (np.abs(found.points - (x, y)) < 0.4).all(axis=1) & (found.size > 10)
+        assert min(int(own.sum()), 1) == count
 
 
 def test_masks_that_lie_outside_take_nothing_away() -> None:

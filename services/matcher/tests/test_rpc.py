@@ -217,10 +217,11 @@ async def test_references_that_are_none_are_refused(
         (FRAME[:50], {}, "CORRUPT_PICTURE", None),
         (walls.png(np.zeros((800, 700, 3), np.uint8)), {}, "TOO_MANY_PIXELS", None),
         (FRAME, {"max_features": 99}, "OUT_OF_RANGE", "options.max_features"),
+        (FRAME, {"model": 9}, "UNKNOWN_VALUE", "options.model"),
         (FRAME, {"masks": [Box(x1=2, x2=1)]}, "INVALID_BOX", "options.masks"),
         (FRAME, {"masks": [Box()] * 1001}, "OUT_OF_RANGE", "options.masks"),
     ],
-    ids=["empty", "other file", "cut off", "large", "features", "box", "boxes"],
+    ids=["empty", "other file", "cut off", "large", "features", "model", "box", "boxes"],
 )
 async def test_pictures_and_options_that_make_no_sense_are_refused(
     stub: Any, frame: bytes, options: dict[str, Any], reason: str, field: str | None
@@ -268,7 +269,7 @@ async def test_who_is_behind_the_horizon_or_absurdly_far_off_is_left_out(stub: A
         ([pose(body() * np.nan)], {"pair": pair()}, "INVALID_POSE", "poses.landmarks"),
         ([pose(body())] * 101, {"known": known()}, "OUT_OF_RANGE", "poses"),
         ([pose(body())], {"known": known([1])}, "INVALID_MATRIX", "known.image_to_reference"),
-        ([pose(body())], {"known": known([0] * 9)}, "MATRIX_SINGULAR", None),
+        ([pose(body())], {"known": known([0] * 9)}, "MATRIX_SINGULAR", "known.image_to_reference"),
         ([pose(body())], {"known": known(reference=(0, 5))}, "OUT_OF_RANGE", "known.reference_width"),
         ([pose(body())], {"pair": ImagePair(frame=EncodedFrame(data=FRAME))}, "MISSING_FIELD", "reference"),
     ],

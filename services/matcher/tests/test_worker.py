@@ -28,6 +28,7 @@ from kinemesh_matcher.worker import plan_of
 
 from .match_job import FRAMES, SIZE, Jobs, truth
 
+SMALL = MatchingSettings(frame_features=700, frame_side=320)
 HOMOGRAPHY = matcher_pb2.TRANSFORM_MODEL_HOMOGRAPHY
 
 
@@ -110,7 +111,7 @@ async def test_features_are_kept_of_a_frame_a_second(jobs: Jobs) -> None:
 
 
 async def test_of_a_still_camera_samples_and_their_points_are_enough(jobs: Jobs) -> None:
-    job = await jobs.make("match-single", [0, 20], "SINGLE", transform_model=HOMOGRAPHY)
+    job = await jobs.make("match-single", [0, 20], "SINGLE", transform_model=HOMOGRAPHY, settings=SMALL)
     rows = await job.all()
     assert rows.frame_index.tolist() == list(range(FRAMES))
     sampled = np.isin(np.arange(FRAMES), (0, 30))
@@ -127,7 +128,7 @@ async def test_of_a_still_camera_samples_and_their_points_are_enough(jobs: Jobs)
         assert set(pairs.frame_index.tolist()) == {frame}
         away = apply(truth(frame, SIZE), pairs.image) - pairs.reference
         assert np.median(np.linalg.norm(away, axis=1)) < 0.5
-        assert np.abs(np.median(away, axis=0)).max() < 0.1
+        assert np.abs(np.median(away, axis=0)).max() < 0.06
 
 
 async def test_a_segment_without_a_sample_has_rows_and_no_points(jobs: Jobs) -> None:
@@ -158,20 +159,20 @@ async def test_what_transforms_may_do(jobs: Jobs, mode: str, order: dict[str, An
 
 @pytest.mark.parametrize(
     ("name", "size", "rotation"),
-    [("odd", (421, 337), 0), ("large", (1500, 1126), 0), ("quarter", (360, 480), 90), ("over", (480, 360), 180)],
+    [("odd", (421, 337), 0), ("large", (1300, 974), 0), ("quarter", (360, 480), 90), ("over", (480, 360), 180)],
 )
 async def test_transforms_are_those_of_the_upright_frame(
     jobs: Jobs, name: str, size: tuple[int, int], rotation: int
 ) -> None:
-    settings = MatchingSettings(frame_features=700, frame_side=1280 if name == "large" else 320)
-    job = await jobs.make(f"match-{name}", [0, 3], size=size, frames=6, rotation=rotation, settings=settings)
+    job = await jobs.make(f"match-{name}", [0, 3], size=size, frames=6, rotation=rotation, settings=SMALL)
     assert (job.index.width, job.index.height) == size
     rows = await job.all()
     assert (rows.verdict == Verdict.MATCHED).all()
     # Half a pixel of the frame, forgotten, would show: the picture that is looked at is smaller than the frame.
-    assert job.errors(rows).max() < 0.5
+    assert job.errors(rows).max() < 0.3
     table = await job.features(0)
     x, y = table["x"].to_numpy(), table["y"].to_numpy()
+    assert not (np.hypot(x / size[0] - 0.5, y / size[1] - 0.6) < 0.05).any()  # who climbs is there
     assert size[0] * 0.8 < x.max() < size[0]
     assert size[1] * 0.8 < y.max() < size[1]
 
