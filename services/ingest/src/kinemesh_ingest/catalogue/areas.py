@@ -125,7 +125,8 @@ async def _find(
 ) -> AnyRow | None:
     query = select(table).where(key == value, table.c.owner == owner)
     if lock or hold:
-        query = query.with_for_update(read=not lock)
+        # Whoever holds a route may still refer to its area, also while that is about to be deleted.
+        query = query.with_for_update(read=not lock, key_share=lock)
     row: AnyRow | None = (await connection.execute(query)).one_or_none()
     return row
 

@@ -15,7 +15,7 @@ from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import areas as areas_table
 from kinemesh_ingest.catalogue.tables import attempts as attempts_table
 from kinemesh_ingest.climbing.messages import to_area
-from kinemesh_ingest.climbing.removal import remove_attempts
+from kinemesh_ingest.climbing.removal import remove_attempts, remove_videos
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.domain.validation import check_text
 from kinemesh_ingest.masks import changed_fields
@@ -90,8 +90,9 @@ class Areas:
             row = await areas.find_area(connection, request.area_id, owner, lock=True)
             await requests.claim(connection, owner, "DeleteArea", request.request_id, row.area_id)
             await areas.lock_routes(connection, row.area_id)
-            await remove_attempts(connection, self.conductor, attempts_table.c.area_id == row.area_id)
+            removed = await remove_attempts(connection, self.conductor, attempts_table.c.area_id == row.area_id)
             await areas.remove_area(connection, row.area_id)
+            await remove_videos(connection, removed)
             await browsing.bump(connection, owner)
         self.conductor.wake()
         return route_pb2.DeleteAreaResponse()

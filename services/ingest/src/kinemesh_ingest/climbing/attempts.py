@@ -24,7 +24,7 @@ from kinemesh_ingest.catalogue.tables import attempts as attempts_table
 from kinemesh_ingest.climbing.areas import LONGEST_NAME, LONGEST_TEXT
 from kinemesh_ingest.climbing.matching import require_one_route
 from kinemesh_ingest.climbing.messages import to_attempt
-from kinemesh_ingest.climbing.removal import remove_attempts
+from kinemesh_ingest.climbing.removal import remove_attempts, remove_videos
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.domain.validation import check_text
 from kinemesh_ingest.downloads import DOWNLOAD_S
@@ -107,7 +107,8 @@ class Attempts:
                 return route_pb2.DeleteAttemptResponse()
             row = await attempts.find(connection, request.attempt_id, owner)
             await requests.claim(connection, owner, "DeleteAttempt", request.request_id, row.attempt_id)
-            await remove_attempts(connection, self.conductor, attempts_table.c.attempt_id == row.attempt_id)
+            condition = attempts_table.c.attempt_id == row.attempt_id
+            await remove_videos(connection, await remove_attempts(connection, self.conductor, condition))
             await browsing.bump(connection, owner)
         self.conductor.wake()
         return route_pb2.DeleteAttemptResponse()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from sqlalchemy import ColumnElement
@@ -10,13 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kinemesh import errors
 from kinemesh.storage import keys
 from kinemesh_ingest.catalogue import assets, attempts, jobs, sweeps
+from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.conductor import Conductor
 
 
-async def remove_attempts(connection: AsyncConnection, conductor: Conductor, condition: ColumnElement[bool]) -> None:
-    """Delete the attempts that meet a condition: their jobs, what is kept with them, and videos that nobody else needs.
+async def remove_attempts(
+    connection: AsyncConnection, conductor: Conductor, condition: ColumnElement[bool]
+) -> list[AnyRow]:
+    """Delete the attempts that meet a condition, their jobs and what is kept with them; answers with what they were.
 
-    Belongs into a transaction of the caller, who wakes the conductor after.
+    Belongs into a transaction of the caller, who removes their videos last, and wakes the conductor after.
     """
     # Jobs are locked before attempts, as by whoever ends a job and notes what it found.
     for job_id in await attempts.jobs_of(connection, condition):
@@ -30,7 +34,16 @@ async def remove_attempts(connection: AsyncConnection, conductor: Conductor, con
     for row in rows:
         # Once more later, for a worker that was at it.
         await sweeps.order(connection, row.data_prefix, delays_s=(0.0, conductor.late_sweep_s))
-    owners = {row.asset_id: row.owner for row in rows}
+    return rows
+
+
+async def remove_videos(connection: AsyncConnection, removed: Sequence[AnyRow]) -> None:
+    """Delete the videos of attempts that are gone, unless somebody else needs them.
+
+    Assets are locked after reference images, as by whoever creates a job: a route that goes lets go of its images
+    before this.
+    """
+    owners = {row.asset_id: row.owner for row in removed}
     for asset_id in sorted(owners):
         await remove_asset(connection, asset_id, owners[asset_id])
 

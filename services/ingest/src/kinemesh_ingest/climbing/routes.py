@@ -17,7 +17,7 @@ from kinemesh_ingest.catalogue.tables import attempts as attempts_table
 from kinemesh_ingest.catalogue.tables import routes as routes_table
 from kinemesh_ingest.climbing.areas import LONGEST_NAME, LONGEST_TEXT
 from kinemesh_ingest.climbing.messages import to_route
-from kinemesh_ingest.climbing.removal import remove_attempts
+from kinemesh_ingest.climbing.removal import remove_attempts, remove_videos
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.domain.validation import check_text
 from kinemesh_ingest.masks import changed_fields
@@ -82,8 +82,9 @@ class Routes:
                 return route_pb2.DeleteRouteResponse()
             row = await areas.find_route(connection, request.route_id, owner, lock=True)
             await requests.claim(connection, owner, "DeleteRoute", request.request_id, row.route_id)
-            await remove_attempts(connection, self.conductor, attempts_table.c.route_id == row.route_id)
+            removed = await remove_attempts(connection, self.conductor, attempts_table.c.route_id == row.route_id)
             await areas.remove_route(connection, row.route_id)
+            await remove_videos(connection, removed)
             await browsing.bump(connection, owner)
         self.conductor.wake()
         return route_pb2.DeleteRouteResponse()
