@@ -7,6 +7,7 @@ import base64
 import json
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.rpc import error_details_pb2
@@ -14,6 +15,8 @@ from google.rpc import error_details_pb2
 from kinemesh.embedded.mesh import Mesh
 
 BUF = str(Path(sysconfig.get_path("scripts")) / "buf")
+SIZES = {"image_width": 480, "image_height": 640, "reference_width": 1080, "reference_height": 1440}
+HORIZON = [1, 0, 0, 0, 1, 0, -1 / 240, 0, 1]
 HEALTH = "grpc.health.v1.Health"
 SERVED = {
     "detect_track": {"kinemesh.detect_track.v1.DetectTrackService"},
@@ -23,6 +26,7 @@ SERVED = {
         "kinemesh.environment.v1.EnvironmentService",
         "kinemesh.job.v1.JobService",
         "kinemesh.model.v1.ModelService",
+        "kinemesh.route.v1.RouteService",
         "kinemesh.session.v1.SessionService",
     },
     "matcher": {"kinemesh.matcher.v1.MatcherService"},
@@ -63,7 +67,7 @@ async def test_calls_by_reflection(mesh: Mesh) -> None:
     code, answer = await buf_curl("--data", "{}", f"{url}/kinemesh.job.v1.JobService/ListPipelines")
     assert code == 0, answer
     named = [pipeline["pipeline"] for pipeline in json.loads(answer)["pipelines"]]
-    assert named == ["pose", "pitstop", "instructor", "multi_camera"]
+    assert named == ["pose", "pitstop", "instructor", "multi_camera", "route_match"]
     code, answer = await buf_curl("--data", "{}", f"{url}/kinemesh.model.v1.ModelService/ListModels")
     assert {model["model"] for model in json.loads(answer)["models"]} >= {"pose_detector", "pose_landmarks"}
     code, answer = await buf_curl("--data", '{"job_id": "nope"}', f"{url}/kinemesh.job.v1.JobService/GetJob")
@@ -71,12 +75,26 @@ async def test_calls_by_reflection(mesh: Mesh) -> None:
     assert reason(answer) == "JOB_NOT_FOUND"
 
 
-async def test_what_is_not_there_yet_says_so(mesh: Mesh) -> None:
+@pytest.mark.parametrize(
+    ("method", "request_", "why"),
+    [
+        ("Match", {}, "MISSING_FIELD"),
+        ("Match", {"reference": {"reference_id": "nope"}}, "REFERENCE_NOT_FOUND"),
+        ("Match", {"reference": {"reference_id": "a\0"}}, "INVALID_TEXT"),
+        ("Match", {"reference": {"reference_id": "wall-vertical"}, "options": {"model": 9}}, "UNKNOWN_VALUE"),
+        ("TransferPose", {}, "MISSING_FIELD"),
+        ("TransferPose", {"poses": [{}], "known": {}}, "INVALID_POSE"),
+        ("TransferPose", {"known": {**SIZES, "image_to_reference": {"values": [0] * 9}}}, "MATRIX_SINGULAR"),
+        ("TransferPose", {"known": {**SIZES, "image_to_reference": {"values": HORIZON}}}, "POINTS_INCONSISTENT"),
+    ],
+)
+async def test_nonsense_about_pictures_of_walls_is_refused(
+    method: str, request_: dict[str, Any], why: str, mesh: Mesh
+) -> None:
     url = f"http://127.0.0.1:{mesh.ports.grpc['matcher']}"
-    code, answer = await buf_curl("--data", "{}", f"{url}/kinemesh.matcher.v1.MatcherService/Match")
+    code, answer = await buf_curl("--data", json.dumps(request_), f"{url}/kinemesh.matcher.v1.MatcherService/{method}")
     assert code != 0
-    assert "unimplemented" in answer
-    assert reason(answer) == "NOT_AVAILABLE_YET"
+    assert reason(answer) == why
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,12 @@ def to_model(asked: parameters_pb2.RouteMatchParameters) -> Model:
 
 
 def model_of(options: matcher_pb2.MatchOptions) -> Model:
-    """What the transform of a request may do."""
+    """What the transform of a request may do.
+
+    :raises InvalidArgument: UNKNOWN_VALUE
+    """
+    if options.model not in matcher_pb2.TransformModel.values():
+        raise InvalidArgument("UNKNOWN_VALUE", "There is no such model.", field="options.model", value=options.model)
     return _MODELS.get(options.model, Model.AFFINE)
 
 
@@ -112,7 +117,10 @@ def known_matrix(known: matcher_pb2.KnownTransform) -> Floats:
         )
     width, height = known.image_width, known.image_height
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
-    return checked(np.array(values, np.float64).reshape(3, 3), corners)
+    try:
+        return checked(np.array(values, np.float64).reshape(3, 3), corners)
+    except InvalidArgument as error:
+        raise InvalidArgument(error.reason, error.message, field="known.image_to_reference") from None
 
 
 def to_matrix(matrix: Floats) -> common_pb2.Matrix3:

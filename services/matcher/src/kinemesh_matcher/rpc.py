@@ -86,10 +86,10 @@ class MatcherRpc(matcher_pb2_grpc.MatcherServiceServicer):
         self, pair: matcher_pb2.ImagePair, owner: str, landmarks: NDArray[np.float32]
     ) -> tuple[matching.Match, Side, Side]:
         """A picture matched with a reference, where neither masks nor people are."""
-        most, masks = features_of(pair.options), masks_of(pair.options)
+        most, masks, model = features_of(pair.options), masks_of(pair.options), model_of(pair.options)
         reference = await self._reference(pair.reference, owner, most)
         image = await in_thread(_side, pair.frame.data, masks, landmarks, most, self._max_pixels)
-        return await in_thread(matching.match, image, reference, model_of(pair.options)), image, reference
+        return await in_thread(matching.match, image, reference, model), image, reference
 
     async def _reference(self, given: matcher_pb2.Reference, owner: str, most: int) -> Side:
         kind = given.WhichOneof("image")
