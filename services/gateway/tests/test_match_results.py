@@ -162,6 +162,15 @@ async def test_cannot_match_is_an_answer(gateway: Any, path: str) -> None:
     assert (status["error"], status["failure"]["metadata"]) == (message, counts)
 
 
+async def test_nobody_at_the_click_is_an_answer(gateway: Any) -> None:
+    job_id = await begin(gateway)
+    job = gateway.catalogue.jobs[job_id]
+    job.state = job_pb2.JOB_STATE_FAILED
+    job.failure.CopyFrom(common_pb2.Failure(reason="NO_PERSON_AT_POINT", message="Nobody is there.", code="NOT_FOUND"))
+    answer = await gateway.http.get(f"{PATH}/{job_id}/result")
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (409, "NO_PERSON_AT_POINT")
+
+
 async def test_frames_come_in_pages(gateway: Any) -> None:
     job_id = await begin(gateway)
     await finish(gateway, job_id)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from kinemesh.errors import FailedPrecondition, InvalidArgument
+from kinemesh.errors import FailedPrecondition, InvalidArgument, NotFound
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.storage import keys
 from kinemesh_gateway.domain.paging import Page, page
@@ -46,6 +46,7 @@ _WORST_FIRST = ("CANNOT_MATCH", "WEAK", "MATCHED")
 _FRAMES_LIMIT = 100
 _MOST_FRAMES = 1000
 _MOST_OFFSET = 2**31 - 1
+_OF_THE_CLIP = frozenset(kind.code for kind in (FailedPrecondition, NotFound, InvalidArgument))
 
 
 @router.post("", status_code=202, response_model=MatchAccepted, responses=documented(400, 404, 409, 429))
@@ -215,14 +216,14 @@ def _start(wanted: Page) -> int:
 async def _complete(call: Caller, job_id: str) -> job_pb2.Job:
     """A job that has succeeded.
 
-    :raises FailedPrecondition: what the job says that cannot be done, such as ``NOT_ENOUGH_MATCHES`` with its counts;
-        else ``JOB_NOT_COMPLETE``.
+    :raises FailedPrecondition: what is wrong with the clip, such as ``NOT_ENOUGH_MATCHES`` with its counts; else
+        ``JOB_NOT_COMPLETE``.
     """
     job = await jobs.find(call, job_id, _PIPELINE)
     if job.state == job_pb2.JOB_STATE_SUCCEEDED:
         return job
     status = STATES[state_name(job)]
-    if job.failure.code == FailedPrecondition.code:
+    if job.failure.code in _OF_THE_CLIP:
         raise FailedPrecondition(job.failure.reason, job.failure.message, **{**job.failure.metadata, "status": status})
     raise FailedPrecondition("JOB_NOT_COMPLETE", f"The job has no result; its status is {status}.", status=status)
 

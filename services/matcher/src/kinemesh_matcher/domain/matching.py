@@ -86,7 +86,7 @@ class Quality:
     :ivar reason: why it is not MATCHED, in UPPER_SNAKE.
     :ivar image_features: of the picture.
     :ivar reference_features: of the reference.
-    :ivar matches: pairs that look alike.
+    :ivar matches: pairs that look alike; with a transform also those that look alike where it predicts them.
     :ivar inliers: pairs that agree with the transform.
     :ivar coverage: fraction of the picture that the inliers' convex hull covers, 0 to 1.
     :ivar rms_error_px: root mean square of the inliers' distances, in pixels of the reference; NaN without a transform.
@@ -150,6 +150,7 @@ def match(image: Side, reference: Side, model: Model) -> Match:
     near = distances(better, a, b) <= 2 * threshold
     if near.sum() < max(LEAST_PAIRS[model], count // 2) or not is_plausible(better, a[near]):
         better, near = matrix, distances(matrix, a, b) <= 2 * threshold
+    counts = replace(counts, matches=max(len(ours), len(a)))
     sure = count >= MATCHED_INLIERS and chance <= _MATCHED_CHANCE
     quality = judged(counts, better, a[near], b[near], (image.width, image.height), reference.unit, sure=sure)
     return Match(quality, better, a[near], b[near])

@@ -167,7 +167,7 @@ class MatchQuality(_message.Message):
     reference_features: _builtins.int
     """Features of the reference."""
     matches: _builtins.int
-    """Pairs that look alike."""
+    """Pairs that look alike; once a transform is known also those that look alike where it predicts them."""
     inliers: _builtins.int
     """Pairs that agree with the transform."""
     coverage: _builtins.float
