@@ -19,6 +19,7 @@ from kinemesh.bus.connection import Bus
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.geometry.homography import apply, inverse
 from kinemesh.job.v1 import job_pb2, parameters_pb2
+from kinemesh.matcher.v1 import matcher_pb2
 from kinemesh.media import FrameIndex, build_index
 from kinemesh.results.columns import joined
 from kinemesh.results.columns_parquet import MATCH_SCHEMA, from_parquet
@@ -193,6 +194,7 @@ class Jobs:
             await self.store.put_bytes(key, rows_to_parquet(rows))
         given = settings or MatchingSettings(frame_features=700)
         worker = Worker(self.store, References(self.store, given.max_pixels, given.kept_references), given)
+        order = {"transform_model": matcher_pb2.TRANSFORM_MODEL_HOMOGRAPHY, **order}
         asked = parameters_pb2.RouteMatchParameters(
             image_asset_id=reference, mode=parameters_pb2.MatchMode.Value(f"MATCH_MODE_{mode}"), **order
         )

@@ -8,10 +8,10 @@ from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from kinemesh.job.v1 import job_pb2, parameters_pb2
+from kinemesh.matcher.v1 import matcher_pb2
 from kinemesh.media import FrameIndex, Orientation
 from kinemesh.media.picture import encode_picture
 from kinemesh.nv12 import ColorMatrix
@@ -21,7 +21,8 @@ from kinemesh.results.matches import MatchRows, Verdict
 from kinemesh.results.poses import PoseRows, rows_to_parquet
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
-from kinemesh_matcher import points
+from kinemesh_matcher import features_parquet, points
+from kinemesh_matcher.domain.features import Features
 from kinemesh_matcher.domain.projective import mapped
 
 from . import climber
@@ -153,6 +154,7 @@ class Scene:
     more: dict[str, Any] = field(default_factory=dict)
 
     def task(self) -> task_pb2.Task:
+        affine, homography = matcher_pb2.TRANSFORM_MODEL_AFFINE, matcher_pb2.TRANSFORM_MODEL_HOMOGRAPHY
         order = parameters_pb2.RouteMatchParameters(
             image_asset_id=f"{self.job_id}-wall",
             mode=parameters_pb2.MatchMode.Value(f"MATCH_MODE_{self.mode}"),
@@ -167,7 +169,7 @@ class Scene:
                 )
                 for number, take in enumerate(self.takes, 1)
             ],
-            **self.more,
+            **{"transform_model": affine if self.mode == "SINGLE" else homography, **self.more},
         )
         return task_pb2.Task(
             task_id=f"{self.job_id}.retarget",
@@ -202,7 +204,7 @@ class Scene:
         """Lay down what retarget reads."""
         wall = np.full((REFERENCE[1], REFERENCE[0], 3), 90, np.uint8)
         await store.put_bytes(keys.asset_source(f"{self.job_id}-wall"), encode_picture(wall, ".png", 0))
-        await store.put_bytes(keys.asset_features(f"{self.job_id}-wall"), features_table(range(FEATURES)))
+        await store.put_bytes(keys.asset_features(f"{self.job_id}-wall"), features_parquet.to_bytes(features(FEATURES)))
         for take in self.takes:
             await store.put_bytes(keys.asset_index(self.asset(take)), take.index().to_bytes())
             poses, matches, pairs = take.poses(), take.matches(self.mode == "SINGLE"), take.pairs()
@@ -224,10 +226,12 @@ class Scene:
                     await put("match", features_table(span[:5]), "features")
 
 
+def features(count: int) -> Features:
+    numbers = np.zeros(count, np.float32)
+    looks = np.tile(np.arange(128, dtype=np.uint8), (count, 1))
+    return Features(np.zeros((count, 2), np.float32), numbers, numbers, numbers, looks)
+
+
 def features_table(frames: Sequence[int]) -> bytes:
     """A feature per frame."""
-    count = len(frames)
-    columns = {name: np.zeros(count, np.float32) for name in ("x", "y", "scale", "angle", "response")}
-    descriptors = pa.array([list(range(128))] * count, pa.list_(pa.uint8()))
-    table = pa.table({"frame_index": np.array(frames, np.int64), **columns, "descriptor": descriptors})
-    return to_parquet(table)
+    return features_parquet.frames_to_bytes([(frame, features(1)) for frame in frames])

@@ -44,23 +44,13 @@ def known(values: Any = (1, 0, 0, 0, 1, 0, 0, 0, 1), **sizes: int) -> matcher_pb
 
 
 @pytest.mark.parametrize(
-    ("mode", "asked", "model"),
-    [
-        ("MULTI", "UNSPECIFIED", Model.HOMOGRAPHY),
-        ("SINGLE", "UNSPECIFIED", Model.AFFINE),
-        ("UNSPECIFIED", "UNSPECIFIED", Model.AFFINE),
-        ("MULTI", "AFFINE", Model.AFFINE),
-        ("SINGLE", "HOMOGRAPHY", Model.HOMOGRAPHY),
-    ],
+    ("asked", "model"), [("AFFINE", Model.AFFINE), ("HOMOGRAPHY", Model.HOMOGRAPHY), ("UNSPECIFIED", Model.AFFINE)]
 )
-def test_the_model_of_a_job_follows_from_its_mode_unless_it_is_asked_for(mode: str, asked: str, model: Model) -> None:
+def test_what_transforms_may_do(asked: str, model: Model) -> None:
     transform_model = matcher_pb2.TransformModel.Value(f"TRANSFORM_MODEL_{asked}")
-    order = parameters_pb2.RouteMatchParameters(
-        mode=parameters_pb2.MatchMode.Value(f"MATCH_MODE_{mode}"), transform_model=transform_model
-    )
-    assert to_model(order) is model
-    wanted = Model.AFFINE if asked == "UNSPECIFIED" else model
-    assert model_of(matcher_pb2.MatchOptions(model=transform_model)) is wanted
+    assert model_of(matcher_pb2.MatchOptions(model=transform_model)) is model
+    if transform_model:
+        assert to_model(parameters_pb2.RouteMatchParameters(transform_model=transform_model)) is model
 
 
 @pytest.mark.parametrize(("asked", "given"), [(0, DEFAULT_FEATURES), (100, 100), (20000, 20000)])

@@ -27,6 +27,7 @@ from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh.testing.fixtures import NatsServer
 from kinemesh_matcher.documents import MATCHES_SCHEMA
+from kinemesh_matcher.references import References
 from kinemesh_matcher.retargeting import Retargeting
 
 from . import climber
@@ -82,7 +83,8 @@ class Retargeted:
 async def retarget(store: ObjectStore, bus: Bus, scene: Scene) -> Retargeted:
     await scene.put(store)
     task = scene.task()
-    return Retargeted(store, scene, await Retargeting(store).retarget(task, TaskContext(bus, task)))
+    retargeting = Retargeting(store, References(store, max_pixels=1_000_000, kept=1))
+    return Retargeted(store, scene, await retargeting.retarget(task, TaskContext(bus, task)))
 
 
 def away(rows: PoseRows, take: Take, source_sec: Any) -> Any:

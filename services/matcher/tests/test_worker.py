@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import fields
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +28,7 @@ from kinemesh_matcher.worker import plan_of
 from .match_job import FRAMES, SIZE, Jobs, truth
 
 SMALL = MatchingSettings(frame_features=700, frame_side=320)
+AFFINE = matcher_pb2.TRANSFORM_MODEL_AFFINE
 HOMOGRAPHY = matcher_pb2.TRANSFORM_MODEL_HOMOGRAPHY
 
 
@@ -141,17 +141,13 @@ async def test_a_segment_without_a_sample_has_rows_and_no_points(jobs: Jobs) -> 
 
 
 @pytest.mark.parametrize(
-    ("mode", "order", "affine"),
-    [
-        ("SINGLE", {}, True),
-        ("MULTI", {}, False),
-        ("UNSPECIFIED", {}, True),
-        ("MULTI", {"transform_model": matcher_pb2.TRANSFORM_MODEL_AFFINE}, True),
-    ],
+    ("mode", "model", "affine"),
+    [("SINGLE", AFFINE, True), ("SINGLE", HOMOGRAPHY, False), ("MULTI", HOMOGRAPHY, False), ("MULTI", AFFINE, True)],
 )
-async def test_what_transforms_may_do(jobs: Jobs, mode: str, order: dict[str, Any], affine: bool) -> None:
-    name = f"match-model-{mode.lower()}-{len(order)}"
-    rows = await (await jobs.make(name, mode=mode, frames=3, **order)).all()
+async def test_what_transforms_may_do(
+    jobs: Jobs, mode: str, model: matcher_pb2.TransformModel.ValueType, affine: bool
+) -> None:
+    rows = await (await jobs.make(f"match-model-{mode}-{model}", mode=mode, frames=3, transform_model=model)).all()
     found = rows.matrix[rows.verdict == Verdict.MATCHED]
     assert len(found)
     assert bool((np.abs(found[:, 6:8]) < 1e-12).all()) is affine

@@ -33,7 +33,7 @@ async def app(settings: MatcherSettings) -> AsyncIterator[Service]:
         ingest = await stack.enter_async_context(open_channel(settings.upstreams.ingest))
         matching = settings.matching
         references = References(store, matching.max_pixels, matching.kept_references)
-        worker, retargeting = Worker(store, references, matching), Retargeting(store)
+        worker, retargeting = Worker(store, references, matching), Retargeting(store, references)
         stages = (
             ("match", worker.match, settings.slots.match),
             ("retarget", retargeting.retarget, settings.slots.retarget),

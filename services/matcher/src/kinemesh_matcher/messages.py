@@ -28,10 +28,8 @@ _MOST_PIXELS: Final = 1 << 20
 
 
 def to_model(asked: parameters_pb2.RouteMatchParameters) -> Model:
-    """What the transforms of a job may do."""
-    return _MODELS.get(asked.transform_model) or (
-        Model.HOMOGRAPHY if asked.mode == parameters_pb2.MATCH_MODE_MULTI else Model.AFFINE
-    )
+    """What the transforms of a job may do; ingest sets that of every job."""
+    return _MODELS[asked.transform_model]
 
 
 def model_of(options: matcher_pb2.MatchOptions) -> Model:

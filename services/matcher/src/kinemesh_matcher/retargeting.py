@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +16,7 @@ from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import NotFound
 from kinemesh.job.v1 import parameters_pb2
-from kinemesh.matcher.v1 import matcher_pb2
 from kinemesh.media import FrameIndex
-from kinemesh.media.picture import decode_picture
 from kinemesh.pipelining import in_thread
 from kinemesh.results.columns import joined
 from kinemesh.results.columns_parquet import (
@@ -39,17 +36,20 @@ from kinemesh.task.v1 import task_pb2
 from kinemesh_matcher import features_parquet, points
 from kinemesh_matcher.attempts import Ascent, Recording, ascent_of, selection_of, shared_holds
 from kinemesh_matcher.documents import PARQUET, counts, figures, files_of, who
+from kinemesh_matcher.domain.fitting import Model
+from kinemesh_matcher.domain.matching import Side
 from kinemesh_matcher.lying import Wanted
+from kinemesh_matcher.messages import to_model
+from kinemesh_matcher.references import References
 from kinemesh_matcher.showing import Shown, shown
-
-_MOST_PIXELS: Final = 64_000_000
 
 
 class Retargeting:
     """Turns poses and matches into climbers on the reference."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, references: References) -> None:
         self._store = store
+        self._references = references
 
     async def retarget(self, task: task_pb2.Task, context: TaskContext) -> task_pb2.TaskDone:
         """Put all attempts onto the reference, write what render draws and what the user gets.
@@ -58,7 +58,8 @@ class Retargeting:
         :raises NotFound: NO_PERSON_AT_POINT
         """
         order = task.parameters.route_match
-        wanted = await self._wanted(order)
+        reference = await self._references.stored(order.image_asset_id)
+        wanted = wanted_of(order, reference)
         selection = selection_of(order)
         ascents: list[Ascent] = []
         for number, attempt in enumerate(order.attempts, 1):
@@ -70,7 +71,7 @@ class Retargeting:
         found = await in_thread(shown, ascents, holds, order, windows, wanted.reference)
         await self._put_shown(task.job_id, windows, found)
         await context.report(0.7)
-        features = await in_thread(self._reference_features, order.image_asset_id)
+        features = len(reference.points)
         files = await in_thread(files_of, ascents, holds, found, wanted, features)
         outputs = await put_outputs(self._store, task.job_id, files)
         await context.report(0.9)
@@ -93,14 +94,6 @@ class Retargeting:
             }
         )
         return done
-
-    async def _wanted(self, order: parameters_pb2.RouteMatchParameters) -> Wanted:
-        data = await self._store.get_bytes(keys.asset_source(order.image_asset_id))
-        height, width = (await in_thread(decode_picture, data, _MOST_PIXELS)).shape[:2]
-        single = order.mode != parameters_pb2.MATCH_MODE_MULTI
-        usual = matcher_pb2.TRANSFORM_MODEL_AFFINE if single else matcher_pb2.TRANSFORM_MODEL_HOMOGRAPHY
-        model = order.transform_model or usual
-        return Wanted(single, model == matcher_pb2.TRANSFORM_MODEL_AFFINE, (width, height))
 
     async def _recording(
         self, task: task_pb2.Task, attempt: parameters_pb2.MatchedAttempt, wanted: Wanted
@@ -132,14 +125,6 @@ class Retargeting:
         await self._store.put_bytes(course_key(job_id), course)
         await self._store.put_bytes(holds_key(job_id), to_parquet(to_table(found.holds, HOLD_SCHEMA)))
         await self._store.put_bytes(showing_key(job_id), found.showing.to_bytes())
-
-    def _reference_features(self, image_asset_id: str) -> int:
-        """How many features the reference has; 0 if nobody has looked for them."""
-        try:
-            with self._store.open_range(keys.asset_features(image_asset_id)) as file:
-                return int(pq.ParquetFile(file).metadata.num_rows)
-        except NotFound:
-            return 0
 
     async def _keep(self, task: task_pb2.Task, ascent: Ascent) -> bool:
         """Leave poses and features with an attempt of the catalogue; whether there are features."""
@@ -173,3 +158,9 @@ class Retargeting:
             table = await in_thread(lambda content: pq.ParquetFile(pa.BufferReader(content)).read(), data)
             if table.num_rows:
                 yield table
+
+
+def wanted_of(order: parameters_pb2.RouteMatchParameters, reference: Side) -> Wanted:
+    """What a job looks for."""
+    single = order.mode != parameters_pb2.MATCH_MODE_MULTI
+    return Wanted(single, to_model(order) is Model.AFFINE, (reference.width, reference.height))
