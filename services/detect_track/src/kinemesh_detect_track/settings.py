@@ -7,6 +7,7 @@ import os
 from pydantic import Field
 
 from kinemesh.inference.settings import TritonSettings
+from kinemesh.media.picture import MOST_PIXELS
 from kinemesh.serving.upstreams import UpstreamSettings
 from kinemesh.settings import Group, ServiceSettings
 from kinemesh.storage.settings import S3Settings
@@ -20,7 +21,7 @@ class DetectionSettings(Group):
     )
     stream_frames: int = Field(default=4, ge=1, le=64, description="the same of a live stream, decoding included")
     decoder_threads: int = Field(default=1, ge=1, le=16)
-    max_pixels: int = Field(default=8192 * 4320, ge=1, description="of a picture in a request")
+    max_pixels: int = Field(default=MOST_PIXELS, ge=1, description="of a picture in a request")
     embed_interval_s: float = Field(
         default=0.5,
         gt=0,

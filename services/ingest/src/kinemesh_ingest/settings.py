@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from kinemesh.inference.settings import TritonSettings
+from kinemesh.media.picture import MOST_PIXELS
 from kinemesh.settings import Group, ServiceSettings
 from kinemesh.storage.settings import S3Settings
 
@@ -29,7 +30,7 @@ class UploadSettings(Group):
     max_weights_mb: int = Field(default=512, ge=1)
     part_size_mb: int = Field(default=64, ge=5, le=5120, description="larger files are uploaded in parts of this size")
     url_expires_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
-    max_pixels: int = Field(default=8192 * 4320, ge=1)
+    max_pixels: int = Field(default=MOST_PIXELS, ge=1)
     max_frames: int = Field(default=2_000_000, ge=1)
     max_duration_s: float = Field(default=12 * 3600.0, gt=0)
 

@@ -6,6 +6,7 @@ import os
 
 from pydantic import Field
 
+from kinemesh.media.picture import MOST_PIXELS
 from kinemesh.serving.upstreams import UpstreamSettings
 from kinemesh.settings import Group, ServiceSettings
 from kinemesh.storage.settings import S3Settings
@@ -20,7 +21,7 @@ class MatchingSettings(Group):
     frame_features: int = Field(default=3000, ge=100, le=20000, description="features of a frame, at most")
     kept_references: int = Field(default=16, ge=1, le=1024, description="whose features are held in memory")
     decoder_threads: int = Field(default=1, ge=1, le=16)
-    max_pixels: int = Field(default=8192 * 4320, ge=1, description="of a picture")
+    max_pixels: int = Field(default=MOST_PIXELS, ge=1, description="of a picture")
 
 
 class SlotSettings(Group):

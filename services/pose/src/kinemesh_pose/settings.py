@@ -7,6 +7,7 @@ import os
 from pydantic import Field
 
 from kinemesh.inference.settings import TritonSettings
+from kinemesh.media.picture import MOST_PIXELS
 from kinemesh.settings import Group, ServiceSettings
 from kinemesh.storage.settings import S3Settings
 
@@ -18,7 +19,7 @@ class EstimationSettings(Group):
         default=10, ge=1, le=300, description="frames between two looks for newcomers; at most those of warm-up"
     )
     decoder_threads: int = Field(default=1, ge=1, le=16)
-    max_pixels: int = Field(default=8192 * 4320, ge=1, description="of a picture in a request")
+    max_pixels: int = Field(default=MOST_PIXELS, ge=1, description="of a picture in a request")
 
 
 class SlotSettings(Group):

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from kinemesh.media import Frame, H264Writer
+from kinemesh.media.types import Layout
 from kinemesh.nv12 import ColorMatrix
 from kinemesh.pipelining import in_thread
 from kinemesh_render.settings import EncoderSettings
@@ -21,14 +22,15 @@ async def write_part(
     size: tuple[int, int],
     time_base: Fraction,
     frame_rate: Fraction,
-    color_matrix: ColorMatrix,
+    layout: Layout = "nv12",
+    color_matrix: ColorMatrix = ColorMatrix.BT709,
 ) -> AsyncGenerator[int, None]:
-    """Encode NV12 frames and yield how many are written. Closes ``source``."""
+    """Encode frames of a layout and yield how many are written. Closes ``source``."""
     writer = H264Writer(
         part,
         width=size[0],
         height=size[1],
-        layout="nv12",
+        layout=layout,
         color_matrix=color_matrix,
         time_base=time_base,
         frame_rate=frame_rate,

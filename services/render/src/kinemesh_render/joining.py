@@ -122,3 +122,14 @@ async def put_video(store: ObjectStore, task: task_pb2.Task, path: Path, name: s
     key = keys.output(task.job_id, name)
     await settled(store.put_file(path, key, _MP4))
     return job_pb2.JobOutput(name=name, content_type=_MP4, size_bytes=(await store.stat(key)).size)
+
+
+def facts_of(frames: int, rate: Fraction, size: tuple[int, int], duration_s: float) -> dict[str, float]:
+    """What a job's summary says of its video."""
+    return {
+        "frame_count": frames,
+        "fps": round(float(rate), 6),
+        "width": size[0],
+        "height": size[1],
+        "duration_sec": round(duration_s, 6),
+    }

@@ -14,8 +14,8 @@ from typing import BinaryIO, Final, cast
 import numpy as np
 
 from kinemesh.bus.tasks import TaskContext
-from kinemesh.media import Frame, H264Writer, decode
-from kinemesh.media.picture import decode_picture
+from kinemesh.media import Frame, decode
+from kinemesh.media.picture import MOST_PIXELS, decode_picture
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import ahead, in_thread, settled
 from kinemesh.recordings import camera_of
@@ -27,6 +27,7 @@ from kinemesh_render.domain.grid import grid_of
 from kinemesh_render.domain.mosaic import HEIGHT, WIDTH, Backdrop, Shot, backdrop, compose
 from kinemesh_render.domain.scene import Scene
 from kinemesh_render.domain.site import Site
+from kinemesh_render.encoding import write_part
 from kinemesh_render.film import FINE, fitted
 from kinemesh_render.joining import mosaic_key
 from kinemesh_render.messages import order_of
@@ -36,7 +37,6 @@ from kinemesh_render.settings import EncoderSettings, WorkSettings
 from kinemesh_render.site import site_of
 from kinemesh_render.sources import Reading
 
-_MOST_PICTURE_PIXELS: Final = 33_177_600
 _ROUNDED: Final = 1e-6  # seconds
 
 
@@ -103,7 +103,16 @@ class Mosaics:
             )
             path = Path(folder) / "part"
             drawn = _drawn(ahead(_pictures(parts, frames)), behind, clock)
-            async with aclosing(self._write(path, ahead(drawn), clock)) as writing:
+            writing = write_part(
+                path,
+                ahead(drawn),
+                self._encoder,
+                size=(WIDTH, HEIGHT),
+                time_base=FINE,
+                frame_rate=Fraction(clock.rate).limit_denominator(1000),
+                layout="rgb",
+            )
+            async with aclosing(writing):
                 async for done in writing:
                     await context.report(done / len(frames))
             await settled(self._store.put_file(path, mosaic_key(task, task.window.index)))
@@ -154,32 +163,7 @@ class Mosaics:
         if not site.floor.picture:
             return None
         data = await self._store.get_bytes(keys.asset_source(site.floor.picture))
-        return await in_thread(decode_picture, data, _MOST_PICTURE_PIXELS)
-
-    async def _write(
-        self, part: Path, source: AsyncGenerator[tuple[int, Image], None], clock: MosaicClock
-    ) -> AsyncGenerator[int, None]:
-        """Encode the pictures and yield how many are written."""
-        encoder = self._encoder
-        writer = H264Writer(
-            part,
-            width=WIDTH,
-            height=HEIGHT,
-            time_base=FINE,
-            frame_rate=Fraction(clock.rate).limit_denominator(1000),
-            preset=encoder.preset,
-            crf=encoder.crf,
-            gop=encoder.gop,
-            threads=encoder.threads,
-        )
-        written = 0
-        async with AsyncExitStack() as stack:
-            stack.push_async_exit(lambda *error: in_thread(writer.__exit__, *error))
-            await stack.enter_async_context(aclosing(source))
-            async for number, image in source:
-                await in_thread(writer.write, image, clock.stamp(number))
-                written += 1
-                yield written
+        return await in_thread(decode_picture, data, MOST_PIXELS)
 
 
 def choose(recordings: Sequence[Recording], moments: Sequence[float], half_step: float) -> list[tuple[int, ...]]:
@@ -227,11 +211,11 @@ async def _all_ended(decoding: Sequence[asyncio.Future[Image]], players: Sequenc
 
 async def _drawn(
     source: AsyncGenerator[tuple[int, Showing], None], behind: Backdrop, clock: MosaicClock
-) -> AsyncGenerator[tuple[int, Image], None]:
-    def drawn(showing: Showing, moment: float) -> Image:
+) -> AsyncGenerator[list[Frame], None]:
+    def drawn(number: int, showing: Showing) -> list[Frame]:
         shots = [Shot(part.cell, part.place, image, part.scene_of(frame)) for part, frame, image in showing]
-        return compose(behind, shots, moment)
+        return [Frame(number, clock.stamp(number), compose(behind, shots, clock.moment(number)))]
 
     async with aclosing(source):
         async for number, showing in source:
-            yield number, await in_thread(drawn, showing, clock.moment(number))
+            yield await in_thread(drawn, number, showing)

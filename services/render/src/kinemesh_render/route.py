@@ -7,7 +7,6 @@ from collections.abc import Generator
 from contextlib import aclosing
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Internal, InvalidArgument
 from kinemesh.media import Frame
-from kinemesh.media.picture import decode_picture
+from kinemesh.media.picture import MOST_PIXELS, decode_picture
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.results import poses
@@ -40,12 +39,10 @@ from kinemesh_render.domain.style import Style
 from kinemesh_render.domain.wall import MATRIX, Wall, compose, ground_of, shown_size
 from kinemesh_render.encoding import write_part
 from kinemesh_render.film import FINE
-from kinemesh_render.joining import ALL, PART_SUFFIX, join, put_video
+from kinemesh_render.joining import ALL, PART_SUFFIX, facts_of, join, put_video
 from kinemesh_render.messages import order_of
 from kinemesh_render.settings import EncoderSettings, WorkSettings
 from kinemesh_render.sheets import CELLS, SHEET, cells_among, put_cells, sheet_of
-
-_MOST_PICTURE_PIXELS: Final = 8192 * 4320
 
 
 class Routes:
@@ -99,17 +96,9 @@ class Routes:
             sheet = await sheet_of(self._store, cells, showing.frame_count)
             outputs = [await put_video(self._store, task, video, name)]
         outputs += await put_outputs(self._store, task.job_id, [(SHEET, "image/jpeg", sheet)])
-        width, height = shown_size(showing.width, showing.height)
+        size, rate = shown_size(showing.width, showing.height), showing.frame_rate
         done = task_pb2.TaskDone(frames=joined, outputs=outputs)
-        done.summary.update(
-            {
-                "frame_count": joined,
-                "fps": round(float(showing.frame_rate), 6),
-                "width": width,
-                "height": height,
-                "duration_sec": round(float(showing.frame_count / showing.frame_rate), 6),
-            }
-        )
+        done.summary.update(facts_of(joined, rate, size, float(joined / rate)))
         return done
 
     async def _showing(self, task: task_pb2.Task) -> Showing:
@@ -137,7 +126,7 @@ class Routes:
             )
             rows = poses.rows_from_parquet(posed)
             table = PoseTable(rows.frame_index, rows.time_sec, rows.person_id, rows.image)
-            ground = ground_of(decode_picture(picture, _MOST_PICTURE_PIXELS), (route.width, route.height))
+            ground = ground_of(decode_picture(picture, MOST_PIXELS), (route.width, route.height))
             return Wall(ground, route), route, table
 
         return await in_thread(prepared)

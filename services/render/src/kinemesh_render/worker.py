@@ -15,7 +15,6 @@ from kinemesh.bus.inputs import asset_of, result_key, segments_of
 from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Internal
-from kinemesh.job.v1 import job_pb2
 from kinemesh.media import Frame, FrameIndex, concatenate, decode, plays_in_browsers, remux
 from kinemesh.nv12 import Image, even_size
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
@@ -31,7 +30,7 @@ from kinemesh_render.domain.style import Style
 from kinemesh_render.encoding import write_part
 from kinemesh_render.faces import FaceFinder
 from kinemesh_render.film import Film, film_of, framed
-from kinemesh_render.joining import PART_SUFFIX, followed, join_site
+from kinemesh_render.joining import PART_SUFFIX, facts_of, followed, join_site, put_video
 from kinemesh_render.messages import Order, Shown, order_of
 from kinemesh_render.recorded import film_of_recording
 from kinemesh_render.route import Routes
@@ -126,22 +125,11 @@ class Worker:
                     raise Internal("FRAMES_MISSING", f"{frames} of {index.frame_count} frames were joined.")
                 cells = [(range(s.start_frame, s.stop_frame), result_key(task, "render", s, CELLS)) for s in segments]
                 sheet = await sheet_of(self._store, cells, index.frame_count) if order.sheet else b""
-                await settled(self._store.put_file(video, keys.output(task.job_id, order.video), "video/mp4"))
-                outputs = [
-                    job_pb2.JobOutput(name=order.video, content_type="video/mp4", size_bytes=video.stat().st_size)
-                ]
+                outputs = [await put_video(self._store, task, video, order.video)]
             if sheet:
                 outputs += await put_outputs(self._store, task.job_id, [(SHEET, "image/jpeg", sheet)])
         done = task_pb2.TaskDone(frames=frames, outputs=outputs)
-        done.summary.update(
-            {
-                "frame_count": frames,
-                "fps": round(float(index.frame_rate), 6),
-                "width": size[0],
-                "height": size[1],
-                "duration_sec": round(index.duration_s, 6),
-            }
-        )
+        done.summary.update(facts_of(frames, index.frame_rate, size, index.duration_s))
         return done
 
     @asynccontextmanager

@@ -11,6 +11,9 @@ import numpy as np
 from kinemesh.errors import InvalidArgument, TooLarge, UnsupportedMedia
 from kinemesh.nv12 import Image
 
+MOST_PIXELS: Final = 8192 * 4320
+"""Of a picture, where nothing else is set."""
+
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIZES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, ITU-T T.81 table B.1
 _JPEG_BARE: Final = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
