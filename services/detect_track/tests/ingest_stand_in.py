@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-import grpc
-
 from kinemesh import errors
 from kinemesh.environment.v1 import environment_pb2, environment_pb2_grpc
 from kinemesh.job.v1 import job_pb2, job_pb2_grpc, parameters_pb2
-from kinemesh.serving.channel import open_channel
-from kinemesh.serving.interceptor import CallInterceptor, caller
+from kinemesh.serving.interceptor import caller
+from kinemesh.testing.serving import served
 from kinemesh_detect_track.jobs import Jobs
 
 _PAGE = 3  # however large a page is asked for, so that several are
@@ -67,11 +65,10 @@ class Ingest(job_pb2_grpc.JobServiceServicer, environment_pb2_grpc.EnvironmentSe
 async def ingest_and_jobs() -> AsyncIterator[tuple[Ingest, Jobs]]:
     """The stand-in, and a client of it."""
     ingest: Ingest = cast(Any, Ingest)()  # whose other methods nobody calls
-    server = grpc.aio.server(interceptors=[CallInterceptor()])
-    job_pb2_grpc.add_JobServiceServicer_to_server(ingest, server)
-    environment_pb2_grpc.add_EnvironmentServiceServicer_to_server(ingest, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with open_channel(f"127.0.0.1:{port}") as channel:
+    channel_to = served(
+        ingest,
+        job_pb2_grpc.add_JobServiceServicer_to_server,
+        environment_pb2_grpc.add_EnvironmentServiceServicer_to_server,
+    )
+    async with channel_to as channel:
         yield ingest, Jobs(channel, timeout_s=10)
-    await server.stop(0)

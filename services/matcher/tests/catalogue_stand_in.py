@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-import grpc
-
 from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2, asset_pb2_grpc
 from kinemesh.route.v1 import reference_pb2, route_pb2_grpc
-from kinemesh.serving.channel import open_channel
-from kinemesh.serving.interceptor import CallInterceptor, caller
+from kinemesh.serving.interceptor import caller
+from kinemesh.testing.serving import served
 from kinemesh_matcher.catalogue import Catalogue
 
 
@@ -53,11 +51,10 @@ class Ingest(asset_pb2_grpc.AssetServiceServicer, route_pb2_grpc.RouteServiceSer
 async def ingest_and_catalogue() -> AsyncIterator[tuple[Ingest, Catalogue]]:
     """The stand-in, and a client of it."""
     ingest: Ingest = cast(Any, Ingest)()  # whose other methods nobody calls
-    server = grpc.aio.server(interceptors=[CallInterceptor()])
-    asset_pb2_grpc.add_AssetServiceServicer_to_server(ingest, server)
-    route_pb2_grpc.add_RouteServiceServicer_to_server(ingest, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with open_channel(f"127.0.0.1:{port}") as channel:
+    channel_to = served(
+        ingest,
+        asset_pb2_grpc.add_AssetServiceServicer_to_server,
+        route_pb2_grpc.add_RouteServiceServicer_to_server,
+    )
+    async with channel_to as channel:
         yield ingest, Catalogue(channel, timeout_s=10)
-    await server.stop(0)

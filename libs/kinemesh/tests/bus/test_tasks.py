@@ -11,8 +11,9 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from kinemesh import errors
+from kinemesh.bus import tasks
 from kinemesh.bus.connection import Bus
-from kinemesh.bus.events import job_event, publish_event, replay
+from kinemesh.bus.events import job_event, last_state, publish_event, replay
 from kinemesh.bus.tasks import Handle, TaskContext, work
 from kinemesh.bus.topology import (
     DEAD_LETTERS,
@@ -177,6 +178,22 @@ async def test_a_job_that_ends_at_any_moment_leaves_no_work(stage: Stage) -> Non
         await asyncio.gather(stage.order(), stage.state("CANCELLED"))
         await until(stage.is_settled)
     assert await stage.outcome() is None
+
+
+async def test_an_end_that_was_told_before_it_was_stored(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listened yet when it was told, and who asks at first learns nothing."""
+    answers = iter([None])
+
+    async def late(bus: Bus, job_id: str) -> str | None:
+        return next(answers, await last_state(bus, job_id))
+
+    monkeypatch.setattr(tasks, "last_state", late)
+    await stage.state("CANCELLED")
+    await stage.order()
+    handle = Endless()
+    async with stage.worked_on(handle):
+        await until(stage.is_settled)
+    assert (handle.cancelled, await stage.outcome()) == (1, None)
 
 
 async def test_may_pass(stage: Stage) -> None:

@@ -53,6 +53,7 @@ _GIVEN_BACK = "given back"
 _REPORT_INTERVAL_S = 1.0
 _FRAMES_PER_EVENT = 30
 _IDLE_S = 1.0
+_ASKED_AGAIN_S = 2.0
 
 _log = structlog.get_logger()
 
@@ -194,11 +195,13 @@ async def _do(bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task, h
     one = _Work(asyncio.ensure_future(_unless_ended(bus, task, handle)))
     # Before the job's state is asked for, so that no change of it is missed.
     in_hand[task.job_id].add(one)
+    asking = asyncio.create_task(_ask_again(bus, task.job_id, one))
     try:
         done = await one.running
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - each becomes an ending with a reason
         return await _not_done(bus, consumer, message, task, one, error)
     finally:
+        asking.cancel()
         in_hand[task.job_id].discard(one)
         if not in_hand[task.job_id]:
             del in_hand[task.job_id]
@@ -215,6 +218,16 @@ async def _unless_ended(bus: Bus, task: task_pb2.Task, handle: Handle) -> task_p
     if await last_state(bus, task.job_id) in TERMINAL:
         return None
     return await handle(task, TaskContext(bus, task))
+
+
+async def _ask_again(bus: Bus, job_id: str, one: _Work) -> None:
+    """End work whose job has ended unheard: while an end is told but not stored yet, whoever asks learns nothing."""
+    while True:
+        await asyncio.sleep(_ASKED_AGAIN_S)
+        with contextlib.suppress(NatsError, OSError, errors.KinemeshError):
+            if await last_state(bus, job_id) in TERMINAL:
+                one.cancel(_JOB_ENDED)
+                return
 
 
 async def _not_done(
