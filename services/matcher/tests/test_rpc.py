@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -16,9 +15,9 @@ from kinemesh.geometry.homography import apply, inverse
 from kinemesh.matcher.v1 import matcher_pb2, matcher_pb2_grpc
 from kinemesh.matcher.v1.matcher_pb2 import ImagePair, KnownTransform, MatchOptions, MatchRequest, Reference
 from kinemesh.pose.v1 import pose_pb2
-from kinemesh.serving.channel import call, open_channel
-from kinemesh.serving.interceptor import CallInterceptor
+from kinemesh.serving.channel import call
 from kinemesh.storage import ObjectStore, keys
+from kinemesh.testing.serving import served
 from kinemesh_matcher.references import References
 from kinemesh_matcher.rpc import MatcherRpc
 
@@ -40,11 +39,7 @@ IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def ingest_and_stub(s3_store: ObjectStore) -> AsyncIterator[tuple[Ingest, Any]]:
     async with ingest_and_catalogue() as (ingest, catalogue):
-        server = grpc.aio.server(interceptors=[CallInterceptor()])
         servicer = MatcherRpc(References(s3_store, 500_000, 8), catalogue, 500_000)
-        matcher_pb2_grpc.add_MatcherServiceServicer_to_server(servicer, server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
         await s3_store.put_bytes(keys.asset_source("rpc-wall"), REFERENCE)
         ingest.add_asset("rpc-wall")
         ingest.add_asset("rpc-video", kind="VIDEO")
@@ -53,9 +48,8 @@ async def ingest_and_stub(s3_store: ObjectStore) -> AsyncIterator[tuple[Ingest, 
         ingest.add_asset("rpc-gone")
         ingest.add_reference("rpc-built-in", "rpc-wall", owner="")
         ingest.add_reference("rpc-foreign", "rpc-wall", owner="somebody")
-        async with open_channel(f"127.0.0.1:{port}") as channel:
+        async with served(servicer, matcher_pb2_grpc.add_MatcherServiceServicer_to_server) as channel:
             yield ingest, matcher_pb2_grpc.MatcherServiceStub(channel)
-        await server.stop(0)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -18,8 +17,8 @@ from kinemesh.job.v1.parameters_pb2 import OverlayStyle, Zone
 from kinemesh.media.picture import decode_picture, encode_picture
 from kinemesh.pose.v1.pose_pb2 import Landmark, Pose
 from kinemesh.render.v1 import render_pb2, render_pb2_grpc
-from kinemesh.serving.channel import call, open_channel
-from kinemesh.serving.interceptor import CallInterceptor
+from kinemesh.serving.channel import call
+from kinemesh.testing.serving import served
 from kinemesh_render.faces import FaceFinder
 from kinemesh_render.rpc import RenderServicer
 from kinemesh_render.settings import PictureSettings
@@ -33,15 +32,9 @@ PNG = render_pb2.IMAGE_FORMAT_PNG
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stub(faces: FaceFinder) -> AsyncIterator[Any]:
-    server = grpc.aio.server(interceptors=[CallInterceptor()])
     servicer = RenderServicer(faces, PictureSettings(max_pixels=500_000, max_bytes=1_000_000))
-    render_pb2_grpc.add_RenderServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    channel = open_channel(f"127.0.0.1:{port}")
-    yield render_pb2_grpc.RenderServiceStub(channel)
-    await channel.close(None)
-    await server.stop(0)
+    async with served(servicer, render_pb2_grpc.add_RenderServiceServicer_to_server) as channel:
+        yield render_pb2_grpc.RenderServiceStub(channel)
 
 
 def pose(standing: Standing) -> Pose:
