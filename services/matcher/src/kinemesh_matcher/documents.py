@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kinemesh.bodies.skeleton import LANDMARKS
@@ -54,27 +53,17 @@ to pixels of the reference; null where there is none."""
 def files_of(
     ascents: Sequence[Ascent], holds: Holds, shown: Shown, wanted: Wanted, features: int
 ) -> list[tuple[str, str, bytes]]:
-    """All files, as (name, media type, content).
+    """All files, as (name, media type, content). A ``person_id`` is an attempt's number.
 
     :param features: number of features of the reference.
     """
     return [
-        ("landmarks.parquet", PARQUET, landmarks_parquet(shown)),
+        ("landmarks.parquet", PARQUET, landmark_table(shown.poses, LANDMARKS, interpolated=shown.interpolated)),
         ("landmarks.json", JSON, landmarks_json(shown)),
         ("matches.parquet", PARQUET, matches_parquet(ascents)),
         ("match.json", JSON, match_json(ascents, wanted, features)),
         ("metrics.json", JSON, metrics_json(ascents, holds, shown)),
     ]
-
-
-def landmarks_parquet(shown: Shown) -> bytes:
-    """The users' table of landmarks, with ``interpolated``; ``person_id`` is the attempt's number."""
-    table = pq.ParquetFile(pa.BufferReader(landmark_table(shown.poses, LANDMARKS))).read(use_threads=False)
-    table = table.append_column("interpolated", pa.array(np.repeat(shown.interpolated, len(LANDMARKS))))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=["landmark"], write_statistics=True)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
 
 
 def landmarks_json(shown: Shown) -> bytes:

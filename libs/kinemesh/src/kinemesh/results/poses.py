@@ -46,7 +46,8 @@ LANDMARK_SCHEMA = pa.schema(
         ("world_z", pa.float32()),
     ]
 )
-"""With smoothing, ``smooth_x``, ``smooth_y`` and ``smooth_z`` (FP32, as x, y, z) follow."""
+"""With smoothing, ``smooth_x``, ``smooth_y`` and ``smooth_z`` (FP32, as x, y, z) follow; of route jobs,
+``interpolated``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +149,17 @@ def rows_from_parquet(data: bytes) -> PoseRows:
     )
 
 
-def landmark_table(rows: PoseRows, names: Sequence[str], smooth: NDArray[np.float32] | None = None) -> bytes:
+def landmark_table(
+    rows: PoseRows,
+    names: Sequence[str],
+    smooth: NDArray[np.float32] | None = None,
+    interpolated: NDArray[np.bool_] | None = None,
+) -> bytes:
     """The users' table of :data:`LANDMARK_SCHEMA`.
 
     :param names: the 33 landmarks' names, in order.
     :param smooth: float32 [R, 33, 3], smoothed x, y, z, if there are any.
+    :param interpolated: bool [R], what was filled in between other frames, if that is told.
     """
     count = len(rows)
 
@@ -170,6 +177,9 @@ def landmark_table(rows: PoseRows, names: Sequence[str], smooth: NDArray[np.floa
         columns += [smooth[:, :, i].reshape(-1).astype(np.float32) for i in range(3)]
         for name in ("smooth_x", "smooth_y", "smooth_z"):
             schema = schema.append(pa.field(name, pa.float32()))
+    if interpolated is not None:
+        columns.append(repeated(interpolated))
+        schema = schema.append(pa.field("interpolated", pa.bool_()))
     return _write(pa.table([pa.array(c) if isinstance(c, np.ndarray) else c for c in columns], schema=schema))
 
 
