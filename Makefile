@@ -81,6 +81,7 @@ check: setup ## formatting, lint, types, dependency rules, protos: what CI runs 
 	$(BIN)/mypy $(wildcard $(TYPED))
 	$(BIN)/lint-imports
 	$(BIN)/python tools/protos.py check
+	$(BIN)/python tools/dashboards.py check
 
 .PHONY: fmt
 fmt: setup ## format, and fix what lint can fix
@@ -90,6 +91,10 @@ fmt: setup ## format, and fix what lint can fix
 .PHONY: protos
 protos: setup ## generate the code of protos/
 	$(BIN)/python tools/protos.py generate
+
+.PHONY: dashboards
+dashboards: setup ## write the Grafana dashboards of tools/dashboards.toml to k8s/kinemesh/dashboards
+	$(BIN)/python tools/dashboards.py write
 
 .PHONY: bench
 bench: models ## measure poses, detection, tracking and matching against what a user would write, several times in turn
