@@ -26,7 +26,7 @@ from kinemesh.bus.topology import (
 )
 from kinemesh.event.v1 import event_pb2
 from kinemesh.task.v1 import task_pb2
-from kinemesh.telemetry.metrics import TASK_SECONDS
+from kinemesh.telemetry.metrics import TASK_FAILURES, TASK_REDELIVERIES, TASK_SECONDS
 from kinemesh.testing.waiting import until
 
 
@@ -206,6 +206,8 @@ async def test_may_pass(stage: Stage) -> None:
     assert outcome.done.frames == 7
     assert len(calls) == 3
     assert (stage.endings("retried"), stage.endings("done")) == (2, 1)
+    assert TASK_REDELIVERIES.labels(stage.name)._value.get() == 2
+    assert TASK_FAILURES.labels(stage.name, "STORE_AWAY")._value.get() == 2
 
 
 async def test_may_pass_but_never_does(stage: Stage) -> None:

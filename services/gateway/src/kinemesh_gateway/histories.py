@@ -33,11 +33,15 @@ _Replay = AsyncGenerator[tuple[int, event_pb2.JobEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in a job's history: after which event and step, and where the job stood there."""
+    """A place in a job's history: after which event and step, where the job stood there, and when that was told.
+
+    :ivar told_s: seconds since 1970, 0 at the beginning.
+    """
 
     sequence: int = 0
     frame: int = -1
     standing: Standing = field(default_factory=Standing)
+    told_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -70,7 +74,9 @@ class Chunk:
                 steps.append(step)
                 frames.append(frame)
         return cls(
-            after=Place(sequence, frame, standing_after(before.standing, event)),
+            after=Place(
+                sequence, frame, standing_after(before.standing, event), event.time.seconds + event.time.nanos / 1e9
+            ),
             task_id=task_id,
             tells_status=event.WhichOneof("kind") in ("state", "progress"),
             ends=event.state.state in TERMINAL,

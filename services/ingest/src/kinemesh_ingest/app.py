@@ -28,6 +28,7 @@ from kinemesh_ingest.contents import limits_of
 from kinemesh_ingest.creating import JobMaker
 from kinemesh_ingest.environments import EnvironmentRpc
 from kinemesh_ingest.gallery import Gallery
+from kinemesh_ingest.gathering import gather
 from kinemesh_ingest.importing import Imports
 from kinemesh_ingest.models import ModelRpc
 from kinemesh_ingest.program import Program
@@ -72,6 +73,9 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
             stages = [("split", split, 2), ("recall", gallery.recall, 2), ("remember", gallery.remember, 2)]
             await work(bus, stages, stop, drain_s=settings.drain_s)
 
+        async def observe(stop: asyncio.Event) -> None:
+            await (gather(engine, bus, stop) if settings.metrics.port else stop.wait())
+
         async def database() -> bool:
             return await answers(engine)
 
@@ -108,7 +112,7 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                     RouteRpc(engine, store, conductor, settings.upload),
                 ),
             ),
-            loops=(publish, clean, conduct_jobs, take_part, imports.run, gallery.run),
+            loops=(publish, clean, conduct_jobs, take_part, imports.run, gallery.run, observe),
             dependencies={"database": database, "nats": bus.ready, "s3": store.ready},
         )
 

@@ -29,6 +29,7 @@ from kinemesh_ingest.domain.pipelines import SPLIT, Unit, pipeline_of
 from kinemesh_ingest.domain.planning import Task, first_tasks, later_tasks, progress, ready_tasks
 from kinemesh_ingest.domain.timeline import Input, Timeline, timeline, window_count
 from kinemesh_ingest.messages import from_segment, to_input, to_segment, to_window
+from kinemesh_ingest.metrics import JOB_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Conductor:
         """End a job that has no result."""
         described = MessageToDict(failure, preserving_proto_field_name=True) if failure else None
         job = await jobs.change(connection, job.job_id, state=state, failure=described)
+        _measure(job)
         await _tell_state(connection, job, state, failure)
         await sweeps.order(connection, keys.job_prefix(job.job_id), delays_s=(0.0, self.late_sweep_s))
         return job
@@ -151,6 +153,7 @@ class Conductor:
         if not unfinished:
             await _tell_progress(connection, job)
             job = await jobs.change(connection, job.job_id, state=jobs.SUCCEEDED)
+            _measure(job)
             await _log(connection, job, "INFO", "Succeeded.")
             for stage in pipeline_of(job.parameters).forgets:
                 await sweeps.order(connection, keys.stage_prefix(job.job_id, stage), delays_s=(0.0, self.late_sweep_s))
@@ -204,6 +207,11 @@ class Conductor:
         """Have the outbox published and the sweeps carried out now."""
         self.published.set()
         self.swept.set()
+
+
+def _measure(job: AnyRow) -> None:
+    seconds = (job.update_time - job.create_time).total_seconds()
+    JOB_SECONDS.labels(job.pipeline, job.state).observe(seconds)
 
 
 def _none_if_kept(job: AnyRow) -> tuple[float, ...]:

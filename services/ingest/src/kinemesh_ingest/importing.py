@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from kinemesh_ingest.catalogue import models
 from kinemesh_ingest.catalogue.database import alone
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.contents import HEAD_BYTES, weights_suffix
+from kinemesh_ingest.metrics import MODEL_IMPORT_SECONDS
 from kinemesh_ingest.program import Facts, Program
 from kinemesh_ingest.registry import NETWORK
 
@@ -97,17 +99,22 @@ class Imports:
         """Import a model. It is READY or REJECTED then; raises what may pass, as long as there are attempts left."""
         async with self.engine.begin() as connection:
             row = await models.change(connection, row.model, attempts=row.attempts + 1)
+        started = time.monotonic()
         try:
             if row.attempts > _MOST_ATTEMPTS:
                 raise errors.Internal("IMPORT_INTERRUPTED", "The import was interrupted again and again.")
             facts = await self._prepared(row)
         except errors.Unavailable as error:
             if row.attempts < _MOST_ATTEMPTS:
+                _measure("again", started)
                 raise
+            _measure("rejected", started)
             await self._reject(row, error)
         except errors.KinemeshError as error:
+            _measure("rejected", started)
             await self._reject(row, error)
         else:
+            _measure("ready", started)
             async with self.engine.begin() as connection:
                 await models.change(
                     connection,
@@ -164,6 +171,10 @@ class Imports:
         failure = MessageToDict(to_failure(error), preserving_proto_field_name=True)
         async with self.engine.begin() as connection:
             await models.change(connection, row.model, state=models.REJECTED, failure=failure)
+
+
+def _measure(outcome: str, started: float) -> None:
+    MODEL_IMPORT_SECONDS.labels(outcome).observe(time.monotonic() - started)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:

@@ -14,7 +14,7 @@ from nats.js.errors import NotFoundError
 from kinemesh import errors
 from kinemesh.bus.connection import Bus
 from kinemesh.bus.consume import consume
-from kinemesh.bus.tasks import Handle, TaskContext, bury
+from kinemesh.bus.tasks import Handle, TaskContext, bury, note_failure
 from kinemesh.bus.topology import CONDUCTOR, TASKS, UNDERTAKER, progress_subject
 from kinemesh.media.index import FrameIndex, build_index
 from kinemesh.media.types import Limits
@@ -96,6 +96,7 @@ async def conduct(bus: Bus, conductor: Conductor, stop: asyncio.Event) -> None:
         # Unreadable tasks never get here: they are put aside at their first delivery.
         task = task_pb2.Task.FromString(raw.data or b"")
         lost = errors.Internal("WORKER_LOST", "The work ended its worker again and again.", stage=task.stage)
+        note_failure(task.stage, lost.reason)
         await bury(bus, task, lost)
         await bus.jetstream.delete_msg(TASKS, advisory["stream_seq"])
         await message.ack()

@@ -18,6 +18,7 @@ from nats.js.errors import APIError, NotFoundError
 from kinemesh import errors
 from kinemesh.bus.topology import CONSUMERS, streams
 from kinemesh.settings import NatsSettings
+from kinemesh.telemetry.metrics import BROKER_RECONNECTS, BROKER_UNCONFIRMED
 from kinemesh.telemetry.tracing import trace_headers
 
 _log = structlog.get_logger()
@@ -54,6 +55,7 @@ class Bus:
                     subject, payload, timeout=self.timeout_s, headers={"Nats-Msg-Id": message_id, **headers}
                 )
             except (NatsError, TimeoutError, OSError) as error:
+                BROKER_UNCONFIRMED.inc()
                 _log.warning("publish was not confirmed", subject=subject, attempt=attempt, error=type(error).__name__)
             else:
                 return
@@ -90,6 +92,7 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
 
     async def on_reconnect() -> None:
         said.clear()
+        BROKER_RECONNECTS.inc()
         _log.info("broker is back", url=settings.url)
 
     client = Client()

@@ -45,7 +45,14 @@ from kinemesh.event.v1 import event_pb2
 from kinemesh.memory import give_back_freed_memory
 from kinemesh.serving.status import as_error, to_failure
 from kinemesh.task.v1 import task_pb2
-from kinemesh.telemetry.metrics import FAILURES, TASK_FRAMES, TASK_SECONDS, TASKS_IN_HAND
+from kinemesh.telemetry.metrics import (
+    FAILURES,
+    TASK_FAILURES,
+    TASK_FRAMES,
+    TASK_REDELIVERIES,
+    TASK_SECONDS,
+    TASKS_IN_HAND,
+)
 from kinemesh.telemetry.tracing import span
 
 _JOB_ENDED = "job ended"
@@ -173,6 +180,8 @@ def _settler(
             structlog.contextvars.bound_contextvars(job_id=task.job_id, task_id=task.task_id),
             span(f"task {task.stage}", SpanKind.CONSUMER, parent=message.headers or {}, task_id=task.task_id),
         ):
+            if message.metadata.num_delivered > 1:
+                TASK_REDELIVERIES.labels(task.stage).inc()
             started = time.perf_counter()
             with TASKS_IN_HAND.labels(task.stage).track_inprogress():
                 ending = await _do(bus, consumer, message, task, handle, in_hand)
@@ -247,7 +256,7 @@ async def _not_done(
 
 async def _fail(bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task, error: BaseException) -> str:
     visible = as_error(error)
-    FAILURES.labels(visible.reason).inc()
+    note_failure(task.stage, visible.reason)
     last = message.metadata.num_delivered >= consumer.max_deliver
     _log.warning("task failed", reason=visible.reason, delivery=message.metadata.num_delivered, exc_info=error)
     if visible.retryable and not last:
@@ -256,6 +265,12 @@ async def _fail(bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task,
     await bury(bus, task, visible)
     await message.ack()
     return "failed"
+
+
+def note_failure(stage: str, reason: str) -> None:
+    """Count a delivery that failed."""
+    FAILURES.labels(reason).inc()
+    TASK_FAILURES.labels(stage, reason).inc()
 
 
 async def bury(bus: Bus, task: task_pb2.Task, error: errors.KinemeshError) -> None:

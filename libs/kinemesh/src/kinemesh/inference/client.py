@@ -17,6 +17,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from kinemesh.errors import DeadlineExceeded, InvalidArgument
 from kinemesh.inference.errors import connection_lost, from_triton, not_loaded, refused, region_unknown
+from kinemesh.inference.measuring import measured
 from kinemesh.inference.settings import TritonSettings
 from kinemesh.inference.shared_memory import Region, needed_bytes, sweep_stale_regions
 
@@ -107,11 +108,13 @@ class TritonClient:
         :raises DeadlineExceeded: ``INFERENCE_TIMEOUT``.
         """
         deadline = timeout_s or self.settings.timeout_s
-        try:
-            async with asyncio.timeout(deadline), self._slots:
-                return await self._infer(model, inputs, outputs, sequence, deadline)
-        except TimeoutError:
-            raise DeadlineExceeded("INFERENCE_TIMEOUT", "The model did not answer in time.", model=model) from None
+        with measured(model) as begun:
+            try:
+                async with asyncio.timeout(deadline), self._slots:
+                    begun()
+                    return await self._infer(model, inputs, outputs, sequence, deadline)
+            except TimeoutError:
+                raise DeadlineExceeded("INFERENCE_TIMEOUT", "The model did not answer in time.", model=model) from None
 
     async def _infer(
         self,

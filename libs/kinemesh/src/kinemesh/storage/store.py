@@ -22,6 +22,7 @@ from minio.deleteobjects import DeleteObject
 
 from kinemesh.errors import FailedPrecondition, Internal, KinemeshError, OutOfRange
 from kinemesh.storage.errors import storage_errors
+from kinemesh.storage.measuring import MeasuredPool
 from kinemesh.storage.multipart import MAX_PARTS, Multipart, Part, PendingUpload, put_stream
 from kinemesh.storage.range_reader import MIB, RangeReader
 from kinemesh.storage.settings import S3Settings
@@ -69,7 +70,7 @@ class ObjectStore:
             total=settings.retries, backoff_factor=0.2, backoff_max=5, status_forcelist=(500, 502, 503, 504)
         )
         # The last answer is handed on rather than a MaxRetryError, so that its S3 code is seen.
-        self._pool = urllib3.PoolManager(
+        self._pool = MeasuredPool(
             timeout=urllib3.Timeout(connect=settings.connect_timeout_s, read=settings.read_timeout_s),
             maxsize=2 * settings.threads,
             retries=retry.new(raise_on_status=False, allowed_methods=None, respect_retry_after_header=False),

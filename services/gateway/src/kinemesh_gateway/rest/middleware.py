@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import structlog
 from opentelemetry.trace import Span, SpanKind
-from prometheus_client import Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -18,15 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kinemesh.errors import InvalidArgument, KinemeshError, PermissionDenied, TooLarge
 from kinemesh.telemetry.tracing import span
+from kinemesh_gateway.metrics import HTTP_SECONDS
 from kinemesh_gateway.rest.errors import error_response
 from kinemesh_gateway.settings import HttpSettings
-
-HTTP_SECONDS = Histogram(
-    "kinemesh_http_seconds",
-    "Time until requests were answered whole",
-    ["method", "route", "status"],
-    buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0),
-)
 
 _log = structlog.get_logger()
 

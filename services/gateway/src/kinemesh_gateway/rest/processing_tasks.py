@@ -22,7 +22,7 @@ from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, Job
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.parameters import MultiCameraParameters
 from kinemesh_gateway.rest.shared_frames import whole
-from kinemesh_gateway.rest.watch import TooSlow, number_of, serve
+from kinemesh_gateway.rest.watch import TooSlow, Watcher, number_of, serve
 from kinemesh_gateway.tracking import standing_of, status_message
 
 PATH = "/api/v1/processing-tasks"
@@ -30,6 +30,7 @@ router = APIRouter(tags=["multi-camera tracking"])
 
 _PIPELINE = "multi_camera"
 _CALM_S = 1.0
+_KIND = "tracking"
 
 StatusName = Literal[
     "QUEUED", "INITIALIZING", "DOWNLOADING", "EXTRACTING", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"
@@ -130,26 +131,28 @@ async def watch_tracking(websocket: WebSocket, task_id: str) -> None:
 
     An error closes with 4000 + its HTTP status, and its reason; a client that reads too slowly with 4408.
     """
-    await serve(websocket, _send(websocket, task_id))
+    await serve(websocket, _send(websocket, task_id), _KIND)
 
 
 async def _send(websocket: WebSocket, task_id: str) -> None:
     call = caller_of(websocket)
     task_id = component(task_id, "task_id")
+    watcher = Watcher(_KIND)
     patience_s = call.mesh.settings.http.websocket_send_s
     async with aclosing(_messages(call, task_id, number_of(websocket, "since_frame"))) as batches:  # type: ignore[type-var]
-        async for batch in batches:
+        async for told_s, batch in batches:
             try:
                 async with asyncio.timeout(patience_s):
                     await websocket.send(whole(batch))
             except TimeoutError:
                 raise TooSlow from None
+            watcher.told(told_s)
             # A client that takes all that there is must leave room for the others.
             await asyncio.sleep(0)
 
 
-async def _messages(call: Caller, task_id: str, since: int) -> AsyncIterator[bytes]:
-    """A task's messages as WebSocket frames, many at a time, up to the one with its last state.
+async def _messages(call: Caller, task_id: str, since: int) -> AsyncIterator[tuple[float, bytes]]:
+    """A task's messages as WebSocket frames, many at a time, and when they were told, up to the last.
 
     :raises NotFound: the task is unknown to the caller, or was deleted meanwhile.
     """
@@ -162,12 +165,12 @@ async def _messages(call: Caller, task_id: str, since: int) -> AsyncIterator[byt
                 place = history.place(since)
             async with aclosing(_replayed(history, place, since)) as replayed:  # type: ignore[type-var]
                 async for place, batch in replayed:
-                    yield batch
+                    yield place.told_s, batch
                     if place.standing.state in TERMINAL:
                         return
             standing = standing_of(job)
             if standing.state in TERMINAL:
-                yield status_message(task_id, standing)
+                yield 0.0, status_message(task_id, standing)
                 return
 
 

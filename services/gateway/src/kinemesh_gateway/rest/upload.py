@@ -29,6 +29,7 @@ from kinemesh.errors import (
     UnsupportedMedia,
 )
 from kinemesh.media.container import recognise
+from kinemesh_gateway.metrics import UPLOAD_BYTES, UPLOADS_IN_FLIGHT
 from kinemesh_gateway.settings import UploadSettings
 
 _MIB = 1024 * 1024
@@ -100,7 +101,10 @@ class Uploader:
             raise _too_large(limit_mb)
         self._busy += 1
         try:
-            with tempfile.TemporaryFile(dir=self._settings.spool_dir or None, buffering=0) as file:
+            with (
+                UPLOADS_IN_FLIGHT.track_inprogress(),
+                tempfile.TemporaryFile(dir=self._settings.spool_dir or None, buffering=0) as file,
+            ):
                 form = Form(cast(BinaryIO, file))
                 await self._read(request, _Parts(form, boundary, expected), limit_mb)
                 yield form
@@ -118,6 +122,7 @@ class Uploader:
             except TimeoutError:
                 raise DeadlineExceeded("UPLOAD_STALLED", "The upload stopped coming.") from None
             more = bool(chunk)
+            UPLOAD_BYTES.inc(len(chunk))
             parts.feed(chunk)
             if form.size > limit_mb * _MIB:
                 raise _too_large(limit_mb)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Coroutine
 from contextlib import aclosing, suppress
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -15,12 +17,15 @@ from starlette.websockets import WebSocketDisconnect
 from kinemesh.errors import InvalidArgument, KinemeshError
 from kinemesh.serving.status import as_error
 from kinemesh.storage.keys import component
+from kinemesh_gateway.metrics import WEBSOCKET_BEHIND_SECONDS, WEBSOCKET_CLIENTS, WEBSOCKET_CLOSED
 from kinemesh_gateway.rest.context import caller_of
 from kinemesh_gateway.worker import job_messages
 
 router = APIRouter()
 
 TOO_SLOW = 4408
+_LEFT = 1001
+_KIND = "jobs"
 
 _log = structlog.get_logger()
 
@@ -31,11 +36,14 @@ async def watch_job(websocket: WebSocket, job_id: str) -> None:
 
     An error closes with 4000 + its HTTP status, and its reason; a client that reads too slowly with 4408.
     """
-    await serve(websocket, _send(websocket, job_id))
+    await serve(websocket, _send(websocket, job_id), _KIND)
 
 
-async def serve(websocket: WebSocket, messages: Coroutine[Any, Any, None]) -> None:
-    """Accept a WebSocket, let ``messages`` send until they end or the client leaves, and say how it ended."""
+async def serve(websocket: WebSocket, messages: Coroutine[Any, Any, None], kind: str) -> None:
+    """Accept a WebSocket, let ``messages`` send until they end or the client leaves, and say how it ended.
+
+    :param kind: what is watched, for metrics.
+    """
     try:
         await websocket.accept()
     except BaseException:
@@ -43,6 +51,8 @@ async def serve(websocket: WebSocket, messages: Coroutine[Any, Any, None]) -> No
         raise
     sending = asyncio.create_task(messages)
     leaving = asyncio.create_task(_gone(websocket))
+    code = _LEFT
+    WEBSOCKET_CLIENTS.labels(kind).inc()
     try:
         await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not sending.done():
@@ -53,6 +63,8 @@ async def serve(websocket: WebSocket, messages: Coroutine[Any, Any, None]) -> No
             async with asyncio.timeout(1):
                 await websocket.close(code, reason)
     finally:
+        WEBSOCKET_CLIENTS.labels(kind).dec()
+        WEBSOCKET_CLOSED.labels(kind, str(code)).inc()
         sending.cancel()
         leaving.cancel()
         await asyncio.gather(sending, leaving, return_exceptions=True)
@@ -61,6 +73,7 @@ async def serve(websocket: WebSocket, messages: Coroutine[Any, Any, None]) -> No
 async def _send(websocket: WebSocket, job_id: str) -> None:
     call = caller_of(websocket)
     settings = call.mesh.settings
+    watcher = Watcher(_KIND)
     since = number_of(websocket, "since")
     messages = job_messages(
         call.mesh.upstreams.jobs,
@@ -78,6 +91,23 @@ async def _send(websocket: WebSocket, job_id: str) -> None:
                     await websocket.send_text(text)
             except TimeoutError:
                 raise TooSlow from None
+            watcher.told(datetime.fromisoformat(message["time"]).timestamp())
+
+
+class Watcher:
+    """Measures how late a client learns what happens while it is connected; what happened before is history.
+
+    :param kind: what is watched, for metrics.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._connected_s = time.time()
+        self._behind = WEBSOCKET_BEHIND_SECONDS.labels(kind)
+
+    def told(self, told_s: float) -> None:
+        """The client has been sent what was told at ``told_s``, in seconds since 1970."""
+        if told_s >= self._connected_s:
+            self._behind.observe(max(0.0, time.time() - told_s))
 
 
 class TooSlow(Exception):

@@ -14,6 +14,7 @@ from kinemesh_ingest.catalogue import attempts, environments, references
 from kinemesh_ingest.catalogue.jobs import ENDED
 from kinemesh_ingest.catalogue.models import IMPORTING
 from kinemesh_ingest.catalogue.tables import AnyRow, assets, job_inputs, jobs, models, sessions
+from kinemesh_ingest.metrics import UPLOADS_SETTLED, UPLOADS_SETTLED_BYTES
 
 PENDING: Final = "PENDING"
 READY: Final = "READY"
@@ -86,6 +87,8 @@ async def settle(connection: AsyncConnection, asset_id: str, **values: Any) -> A
     """Set what the check of an upload found."""
     change = update(assets).where(assets.c.asset_id == asset_id).values(update_time=func.now(), **values)
     row: AnyRow = (await connection.execute(change.returning(assets))).one()
+    UPLOADS_SETTLED.labels(row.kind, row.state).inc()
+    UPLOADS_SETTLED_BYTES.labels(row.kind, row.state).inc(row.size_bytes)
     return row
 
 

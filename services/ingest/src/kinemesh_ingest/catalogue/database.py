@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from kinemesh_ingest.catalogue.measuring import measure
 from kinemesh_ingest.settings import DatabaseSettings
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -38,6 +39,7 @@ async def open_database(settings: DatabaseSettings) -> AsyncIterator[AsyncEngine
             "options": f"-c statement_timeout={timeout_ms} -c idle_in_transaction_session_timeout=120000",
         },
     )
+    measure(engine, settings.connections)
     try:
         yield engine
     finally:
