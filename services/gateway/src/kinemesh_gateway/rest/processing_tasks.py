@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel, Field
 
 from kinemesh.bus.events import TERMINAL
@@ -126,20 +126,24 @@ async def cancel_task(task_id: JobId, call: CallerDep, key: IdempotencyKey) -> A
 
 
 @router.websocket("/ws/tracking/{task_id}")
-async def watch_tracking(websocket: WebSocket, task_id: str) -> None:
+async def watch_tracking(
+    websocket: WebSocket,
+    task_id: str,
+    since_frame: Annotated[str, Query(description="only steps from this one on, a `global_frame_index`")] = "0",
+) -> None:
     """Send a task's messages, from the first or from step ``?since_frame=N``, and close with 1000 after the last.
 
     An error closes with 4000 + its HTTP status, and its reason; a client that reads too slowly with 4408.
     """
-    await serve(websocket, _send(websocket, task_id), _KIND)
+    await serve(websocket, _send(websocket, task_id, since_frame), _KIND)
 
 
-async def _send(websocket: WebSocket, task_id: str) -> None:
+async def _send(websocket: WebSocket, task_id: str, since_frame: str) -> None:
     call = caller_of(websocket)
     task_id = component(task_id, "task_id")
     watcher = Watcher(_KIND)
     patience_s = call.mesh.settings.http.websocket_send_s
-    async with aclosing(_messages(call, task_id, number_of(websocket, "since_frame"))) as batches:  # type: ignore[type-var]
+    async with aclosing(_messages(call, task_id, number_of(since_frame, "since_frame"))) as batches:  # type: ignore[type-var]
         async for told_s, batch in batches:
             try:
                 async with asyncio.timeout(patience_s):

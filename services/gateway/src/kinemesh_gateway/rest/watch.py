@@ -8,10 +8,10 @@ import time
 from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, Query, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from kinemesh.errors import InvalidArgument, KinemeshError
@@ -31,12 +31,16 @@ _log = structlog.get_logger()
 
 
 @router.websocket("/ws/jobs/{job_id}")
-async def watch_job(websocket: WebSocket, job_id: str) -> None:
+async def watch_job(
+    websocket: WebSocket,
+    job_id: str,
+    since: Annotated[str, Query(description="only messages after the one of this `sequence`")] = "0",
+) -> None:
     """Send a job's messages, from the first or after ``?since=SEQUENCE``, and close with 1000 after the last.
 
     An error closes with 4000 + its HTTP status, and its reason; a client that reads too slowly with 4408.
     """
-    await serve(websocket, _send(websocket, job_id), _KIND)
+    await serve(websocket, _send(websocket, job_id, since), _KIND)
 
 
 async def serve(websocket: WebSocket, messages: Coroutine[Any, Any, None], kind: str) -> None:
@@ -70,17 +74,16 @@ async def serve(websocket: WebSocket, messages: Coroutine[Any, Any, None], kind:
         await asyncio.gather(sending, leaving, return_exceptions=True)
 
 
-async def _send(websocket: WebSocket, job_id: str) -> None:
+async def _send(websocket: WebSocket, job_id: str, since: str) -> None:
     call = caller_of(websocket)
     settings = call.mesh.settings
     watcher = Watcher(_KIND)
-    since = number_of(websocket, "since")
     messages = job_messages(
         call.mesh.upstreams.jobs,
         call.mesh.bus,
         component(job_id, "job_id"),
         call.owner,
-        since,
+        number_of(since, "since"),
         timeout_s=settings.upstreams.timeout_s,
     )
     async with aclosing(messages):  # type: ignore[type-var]
@@ -120,12 +123,11 @@ async def _gone(websocket: WebSocket) -> None:
         pass
 
 
-def number_of(websocket: WebSocket, name: str) -> int:
-    """A whole number in the query, 0 when not given.
+def number_of(text: str, name: str) -> int:
+    """A whole number in the query, checked here: the framework would refuse a WebSocket without a reason.
 
     :raises InvalidArgument: ``FIELD_INVALID``.
     """
-    text = websocket.query_params.get(name, "0")
     if not (text.isascii() and text.isdecimal() and len(text) < 19):
         raise InvalidArgument("FIELD_INVALID", f"{name} must be a whole number that a message had.", field=name)
     return int(text)
