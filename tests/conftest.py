@@ -36,7 +36,7 @@ _BLURRED, _OCCLUDED = range(34, 40), range(61, 66)
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def spans() -> AsyncIterator[Collector]:
-    """The spans of all services of the mesh."""
+    """The spans of all services of the mesh, and of the model server."""
     async with collector() as collecting:
         yield collecting
 
@@ -60,6 +60,7 @@ async def mesh(open_folder: Path, spans: Collector, request: pytest.FixtureReque
             "KINEMESH_CONDUCTOR__WORKERS": "3",
             "KINEMESH_CONDUCTOR__WINDOW_SEC": "1",
             "KINEMESH_TRACING__OTLP_ENDPOINT": spans.address,
+            "KINEMESH_TRITON_OTLP_URL": spans.http_url,
             **({"KINEMESH_MODELS_MIRROR": f"{data}/models"} if data else {}),
         },
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
+from kinemesh_client.cli.queues import parse_queues
 from kinemesh_client.testing import Cli, one_object
 
 
@@ -72,12 +74,31 @@ def test_pipelines_and_models_are_listed(cli: Cli) -> None:
 
 
 def test_status_names_every_part(cli: Cli) -> None:
-    rows = {line.split()[0]: line.split()[1] for line in cli("status").stdout.splitlines()[1:]}
+    servers_shown = cli("status").stdout.split("\n\n")[0]  # what is in the queues comes after an empty line
+    rows = {line.split()[0]: line.split()[1] for line in servers_shown.splitlines()[1:]}
     servers = {"nats", "s3", "postgres", "triton"}
     services = {"ingest", "detect_track", "pose", "matcher", "render", "gateway"}
     assert set(rows) == servers | services
     assert set(rows.values()) <= {"ok", "up"}
-    assert one_object(cli("status", "--json").stdout)["health"]["status"] == "ok"
+    described = one_object(cli("status", "--json").stdout)
+    assert described["health"]["status"] == "ok"
+    for name in services | {"triton"}:
+        answer = httpx.get(described["servers"][name]["metrics"], timeout=10)
+        assert "process_open_fds" in answer.text or "nv_inference_count" in answer.text
+    assert isinstance(described["queues"], dict)
+
+
+def test_the_queues_are_those_that_ingest_tells_of() -> None:
+    text = """# TYPE kinemesh_queue_tasks gauge
+kinemesh_queue_tasks{stage="pose",state="waiting"} 12
+kinemesh_queue_tasks{stage="pose",state="in_hand"} 2
+kinemesh_queue_tasks{stage="track",state="waiting"} 0
+kinemesh_queue_tasks{stage="track",state="in_hand"} 0
+# TYPE kinemesh_queue_oldest_seconds gauge
+kinemesh_queue_oldest_seconds{stage="pose",state="waiting"} 3.5
+kinemesh_queue_oldest_seconds{stage="pose",state="in_hand"} 9
+"""
+    assert parse_queues(text) == {"pose": {"waiting": 12, "in_hand": 2, "oldest_s": 3.5}}
 
 
 def test_a_second_up_says_that_one_runs(cli: Cli) -> None:

@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--http-port", type=int, default=8000)
     command.add_argument("--metrics-port", type=int, default=8002)
     command.add_argument("--shm-prefix", default="kinemesh_triton_", help="names this server's shared memory")
+    command.add_argument("--otlp-url", default="", help="where its spans go by OTLP over HTTP, .../v1/traces")
     command.set_defaults(run=_serve)
 
     command = commands.add_parser("detectors", help="list the detectors that can be added")
@@ -89,7 +90,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     listen = server.Listen(arguments.host, arguments.grpc_port, arguments.http_port, arguments.metrics_port)
-    server.serve(arguments.repository, listen, arguments.shm_prefix, arguments.cache)
+    server.serve(arguments.repository, listen, arguments.shm_prefix, arguments.cache, arguments.otlp_url)
     return 1
 
 

@@ -25,12 +25,14 @@ class Listen:
     metrics_port: int
 
 
-def serve(repositories: Sequence[Path], listen: Listen, shm_prefix: str, cache: Path) -> None:
+def serve(repositories: Sequence[Path], listen: Listen, shm_prefix: str, cache: Path, otlp_url: str = "") -> None:
     """Replace this process by tritonserver; does not return.
 
     Every model in ``repositories`` is loaded at the start; others can be loaded later through the model control API.
     Beside the first repository, which was built, others hold what users brought: with those, a model that cannot be
     loaded is only missing and keeps the server from nothing.
+    With ``otlp_url`` it sends spans of the requests whose trace context says that they are sampled, as part of their
+    traces, and of all that have none.
     The server is ready when ``GET http://host:http_port/v2/health/ready`` answers 200.
     Raises ``OSError`` when the server cannot be executed.
     """
@@ -38,6 +40,7 @@ def serve(repositories: Sequence[Path], listen: Listen, shm_prefix: str, cache: 
     server = _package_folder("pytriton") / "tritonserver"
     backends = _assemble_backends(server, cache)
     argv = _command(server, backends, [path.resolve() for path in repositories], listen, shm_prefix)
+    argv += _tracing(otlp_url) if otlp_url else []
     os.execve(argv[0], argv, _environment(dict(os.environ)))  # noqa: S606
 
 
@@ -79,6 +82,12 @@ def _command(server: Path, backends: Path, repositories: Sequence[Path], listen:
         "--allow-gpu-metrics=false",
         "--exit-timeout-secs=10",
     ]
+
+
+def _tracing(otlp_url: str) -> list[str]:
+    settings = ("mode=opentelemetry", "level=TIMESTAMPS", "rate=1")
+    exporter = (f"opentelemetry,url={otlp_url}", "opentelemetry,resource=service.name=kinemesh-triton")
+    return [f"--trace-config={setting}" for setting in (*settings, *exporter)]
 
 
 def _environment(inherited: dict[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -46,6 +47,16 @@ class TracingSettings(Group):
     """Where spans go, as an OTLP/gRPC address with or without http:// or https://; empty keeps none."""
 
     otlp_endpoint: str = ""
+    sample: float = Field(default=1.0, ge=0, le=1, description="share of the traces that begin here; others as begun")
+    headers: SecretStr = Field(default=SecretStr(""), description="for the collector: name=value, separated by commas")
+    ca_file: Path | None = Field(default=None, description="whom to believe with https://; the system's own if unset")
+
+    @field_validator("headers")
+    @classmethod
+    def _pairs(cls, headers: SecretStr) -> SecretStr:
+        if any("=" not in pair for pair in headers.get_secret_value().split(",") if pair.strip()):
+            raise ValueError("must be name=value, separated by commas")
+        return headers
 
 
 class NatsSettings(Group):

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import structlog
+from pydantic import SecretStr, ValidationError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from kinemesh.bus.connection import connect
@@ -141,3 +143,36 @@ async def test_a_collector_that_is_away_does_not_keep_a_service_from_ending(tmp_
             await until(lambda: _says(front, "serving"))
             async with open_channel(f"127.0.0.1:{lines(front)['serving']['grpc_port']}") as channel:
                 await call(pose_pb2_grpc.PoseServiceStub(channel).Estimate, pose_pb2.EstimateRequest())
+
+
+async def test_what_begins_here_is_sampled_and_what_was_begun_goes_on(tmp_path: Path) -> None:
+    port, monitor = free_ports(2)
+    sampled = "ab" * 16
+    async with AsyncExitStack() as stack:
+        collecting = await stack.enter_async_context(collector())
+        supervisor = await stack.enter_async_context(Supervisor())
+        await supervisor.start([nats.nats_spec(tmp_path / "nats", tmp_path / "nats.log", port, monitor)])
+        variables = {
+            "NATS__URL": f"nats://127.0.0.1:{port}",
+            "TRACING__OTLP_ENDPOINT": collecting.address,
+            "TRACING__SAMPLE": "0",
+            "TRACING__HEADERS": "Api-Key=k=1, tenant=t",
+        }
+        front = await stack.enter_async_context(program("front", tmp_path, **variables))
+        await until(lambda: _says(front, "serving"))
+        channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{lines(front)['serving']['grpc_port']}"))
+        estimate = pose_pb2_grpc.PoseServiceStub(channel).Estimate
+        for flags in ("00", "01"):
+            metadata = (("traceparent", f"00-{sampled}-{'cd' * 8}-{flags}"),)
+            await estimate(pose_pb2.EstimateRequest(), metadata=metadata, timeout=30)
+        await estimate(pose_pb2.EstimateRequest(), timeout=30)
+    called = [one for _, one in collecting.spans if one.name == "kinemesh.pose.v1.PoseService/Estimate"]
+    assert [one.trace_id.hex() for one in called] == [sampled]
+    assert (collecting.metadata["api-key"], collecting.metadata["tenant"]) == ("k=1", "t")
+
+
+@pytest.mark.parametrize("wrong", [{"sample": 1.5}, {"headers": "no-value"}])
+def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TracingSettings(**wrong)
+    assert "k1" not in repr(TracingSettings(headers=SecretStr("key=k1")))

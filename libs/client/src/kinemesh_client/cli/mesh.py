@@ -24,6 +24,7 @@ from kinemesh.errors import InvalidArgument, Unavailable
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Models
 from kinemesh_client.cli.output import err, out, print_json, print_table, print_wide, table
+from kinemesh_client.cli.queues import queues
 from kinemesh_client.cli.running import Exit, Interrupted, run
 from kinemesh_client.client import KinemeshClient
 
@@ -108,6 +109,16 @@ def _print_servers(described: dict[str, Any], health: Mapping[str, Any]) -> None
     print_table(("server", "health", "address", "pid"), rows)
 
 
+def _print_queues(waiting: Mapping[str, Mapping[str, float]]) -> None:
+    if waiting:
+        rows = (
+            (stage, int(one.get("waiting", 0)), int(one.get("in_hand", 0)), f"{one.get('oldest_s', 0.0):.0f} s")
+            for stage, one in waiting.items()
+        )
+        out.print()
+        print_table(("stage", "waiting", "in hand", "oldest"), rows)
+
+
 def _detached(data_dir: Path, models: str, port: int) -> None:
     local.find_models(models)
     started = time.monotonic()
@@ -149,15 +160,16 @@ def status(data_dir: DataDir = local.DATA_DIR, as_json: AsJson = False) -> None:
     if described is None:
         raise Unavailable("MESH_NOT_RUNNING", f"No mesh runs in {data_dir}: start one with `kinemesh up`.")
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
         async with KinemeshClient(described["http"]) as client:
-            return dict(await client.health())
+            return dict(await client.health()), await queues(described)
 
-    health = run(ask())
+    health, waiting = run(ask())
     if as_json:
-        print_json({**described, "health": health})
+        print_json({**described, "health": health, "queues": waiting})
     else:
         _print_servers(described, health["services"])
+        _print_queues(waiting)
     if health["status"] == "down":
         raise Exit(4)
 

@@ -49,6 +49,8 @@ from kinemesh.errors import FailedPrecondition
 _LOCK_S = 15.0
 _LOCK_POLL_S = 0.1
 _HEALTH = "/api/v1/health"
+_OTLP_URL = "KINEMESH_TRITON_OTLP_URL"
+"""Triton's spans go by OTLP over HTTP, those of the services by OTLP over gRPC: two addresses of one collector."""
 _GATEWAY_NICENESS = 10
 """Hundreds of watchers must not take the processor from the job that they watch."""
 
@@ -147,6 +149,7 @@ class Mesh:
                     layout.log("triton"),
                     ports.triton,
                     restarts=config.restarts,
+                    otlp_url=config.env.get(_OTLP_URL) or os.environ.get(_OTLP_URL, ""),
                 )
             )
             # Whoever works with models is stopped before they are unloaded.
@@ -212,7 +215,12 @@ class Mesh:
         return self.supervisor.changes()
 
     def _describe(self) -> dict[str, Any]:
-        rows = {row.name: {"address": row.address, "pid": row.pid, "log": str(row.log)} for row in self.status()}
+        ports = {**self.ports.metrics, **({"triton": self.ports.triton[2]} if self.config.models else {})}
+        rows: dict[str, dict[str, Any]] = {
+            row.name: {"address": row.address, "pid": row.pid, "log": str(row.log)} for row in self.status()
+        }
+        for name in rows.keys() & ports.keys():
+            rows[name]["metrics"] = f"http://127.0.0.1:{ports[name]}/metrics"
         return {"pid": os.getpid(), "data_dir": str(self.layout.root), "http": self.http_url, "servers": rows}
 
 
@@ -227,7 +235,8 @@ async def mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
 def running_mesh(data_dir: Path) -> dict[str, Any] | None:
     """What a mesh that runs in ``data_dir`` says of itself; None if none is ready there.
 
-    Holds ``pid``, ``data_dir``, ``http`` (the URL of the gateway) and ``servers`` (address, pid and log of each).
+    Holds ``pid``, ``data_dir``, ``http`` (the URL of the gateway) and ``servers`` (address, pid and log of each, and
+    ``metrics``, a URL, of those that have any).
     """
     layout = Layout(data_dir.resolve())
     with suppress(OSError, ValueError):

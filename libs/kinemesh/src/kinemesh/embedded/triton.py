@@ -38,12 +38,20 @@ def shm_prefix(folder: Path) -> str:
 
 
 def triton_spec(
-    models: TritonModels, folder: Path, log: Path, ports: tuple[int, ...], *, name: str = "triton", restarts: int = 0
+    models: TritonModels,
+    folder: Path,
+    log: Path,
+    ports: tuple[int, ...],
+    *,
+    name: str = "triton",
+    restarts: int = 0,
+    otlp_url: str = "",
 ) -> ServerSpec:
     """A server on 127.0.0.1 that is ready when all models are loaded.
 
     :param folder: for what the launcher keeps between starts.
     :param ports: :data:`PORTS` free ones: gRPC, HTTP, metrics.
+    :param otlp_url: where its spans go, by OTLP over HTTP; nowhere if empty.
     """
     grpc_port, http_port, metrics_port = ports
     prefix = shm_prefix(folder)
@@ -65,6 +73,7 @@ def triton_spec(
             f"--http-port={http_port}",
             f"--metrics-port={metrics_port}",
             f"--shm-prefix={prefix}",
+            *((f"--otlp-url={otlp_url}",) if otlp_url else ()),
         ),
         ready=http_ok("127.0.0.1", http_port, "/v2/health/ready"),
         log=log,

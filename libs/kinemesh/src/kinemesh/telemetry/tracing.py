@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+import grpc
 from opentelemetry import propagate, trace
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind
 
 from kinemesh.settings import TracingSettings
@@ -18,16 +20,32 @@ _EXPORT_S = 3
 
 def configure_tracing(service: str, settings: TracingSettings) -> Callable[[], None]:
     """Export spans if an endpoint is set, in the clear unless it is https; returns what to call at the end."""
-    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: f"kinemesh-{service}"}))
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(settings.sample)),
+        resource=Resource.create({SERVICE_NAME: f"kinemesh-{service}"}),
+    )
     if settings.otlp_endpoint:
         # Imported here: the exporter costs start-up time that most runs do not need.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         clear = not settings.otlp_endpoint.startswith("https://")
-        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=clear, timeout=_EXPORT_S)
+        authority = settings.ca_file.read_bytes() if settings.ca_file else None
+        exporter = OTLPSpanExporter(
+            endpoint=settings.otlp_endpoint,
+            insecure=clear,
+            credentials=None if clear else grpc.ssl_channel_credentials(authority),
+            headers=_pairs(settings.headers.get_secret_value()),
+            timeout=_EXPORT_S,
+        )
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
     trace.set_tracer_provider(provider)
     return provider.shutdown
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """gRPC takes names in lower case only."""
+    split = (pair.partition("=") for pair in text.split(",") if pair.strip())
+    return [(name.strip().lower(), value.strip()) for name, _, value in split]
 
 
 def trace_headers() -> dict[str, str]:
