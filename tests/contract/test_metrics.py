@@ -101,6 +101,21 @@ def test_names_follow_the_conventions() -> None:
         assert not collector._documentation.endswith("."), name
 
 
+def test_the_document_lists_all_metrics_with_their_labels() -> None:
+    text = (ROOT / "docs" / "observing.md").read_text()
+    listed = {
+        name: (labels, "†" in what)
+        for name, labels, what in re.findall(r"^\| `(kinemesh_\w+)` \| (.+?) \| (.+?) \|$", text, flags=re.MULTILINE)
+    }
+    assert listed == {
+        f"{name}_total" if isinstance(collector, Counter) else name: (
+            ", ".join(collector._labelnames) or "–",
+            "every replica" in collector._documentation,
+        )
+        for name, collector in ours().items()
+    }
+
+
 def test_dashboards_are_as_their_source_says() -> None:
     command = [sys.executable, "tools/dashboards.py", "check"]
     assert subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == 0
