@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -72,6 +73,13 @@ def test_groups_refuse_names_that_they_do_not_know() -> None:
         ("KINEMESH_NATS__REPLICAS", SECRET),
         ("KINEMESH_NATS", SECRET),
         ("KINEMESH_NATS", '{"url": 3}'),
+        ("KINEMESH_GRPC__HOST", "0.0.0.0"),
+        ("KINEMESH_GRPC__HOST", "service.example"),
+        ("KINEMESH_AUTH__SECRET", "too-short-a-secret"),
+        ("KINEMESH_AUTH__PREVIOUS_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("KINEMESH_TLS__KEY_FILE", "/somewhere"),
+        ("KINEMESH_NATS__CERT_FILE", "/somewhere"),
+        ("KINEMESH_SECRETS_DIR", "/nowhere-at-all"),
     ],
 )
 def test_a_bad_value_is_named_and_not_shown(
@@ -79,9 +87,33 @@ def test_a_bad_value_is_named_and_not_shown(
 ) -> None:
     monkeypatch.setenv(variable, value)
     said = complaint(capsys)
-    assert said.startswith(variable)
+    assert said.startswith(variable.partition("__")[0] if "FILE" in variable else variable)
     assert len(said.splitlines()) == 1
     assert value not in said
+
+
+def test_a_listener_that_others_reach_needs_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KINEMESH_GRPC__HOST", "0.0.0.0")
+    monkeypatch.setenv("KINEMESH_AUTH__SECRET", "0123456789abcdef0123456789abcdef")
+    assert load(ServiceSettings).grpc.host == "0.0.0.0"
+
+
+def test_secrets_come_from_files_too_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # As Kubernetes mounts them: links to a hidden folder that is replaced as a whole.
+    hidden = tmp_path / "..2026"
+    hidden.mkdir()
+    (tmp_path / "..data").symlink_to(hidden)
+    for name, value in {
+        "KINEMESH_NATS__PASSWORD": SECRET,
+        "KINEMESH_GRPC__PORT": "7",
+        "KINEMESH_S3__BUCKET": "x",
+    }.items():
+        (hidden / name).write_text(value + "\n")
+        (tmp_path / name).symlink_to(Path("..data") / name)
+    monkeypatch.setenv("KINEMESH_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("KINEMESH_GRPC__PORT", "8")
+    settings = load(ServiceSettings)
+    assert (settings.nats.password.get_secret_value(), settings.grpc.port) == (SECRET, 8)
 
 
 def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,11 +18,12 @@ from grpc_status import rpc_status
 from opentelemetry import trace
 
 from kinemesh import errors
+from kinemesh.access.identity import LOCAL_OWNER
 from kinemesh.embedded import free_ports
 from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
 from kinemesh.serving.channel import call, open_channel, stream
 from kinemesh.serving.health import HealthServicer
-from kinemesh.serving.interceptor import LOCAL_OWNER, caller
+from kinemesh.serving.interceptor import caller
 from kinemesh.settings import TracingSettings
 from kinemesh.telemetry.metrics import RPC_SECONDS
 from kinemesh.telemetry.tracing import configure_tracing, span

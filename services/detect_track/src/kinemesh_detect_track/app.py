@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 
+from kinemesh.access.tls import read_tls
 from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
 from kinemesh.detect_track.v1.detect_track_pb2_grpc import add_DetectTrackServiceServicer_to_server
@@ -41,7 +42,7 @@ async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
         models = Models(triton, settings.detection.known_s)
         worker = Worker(store, models, settings.detection)
         association, resolution = Association(store), Resolution(store)
-        ingest = await stack.enter_async_context(open_channel(settings.upstreams.ingest))
+        ingest = await stack.enter_async_context(open_channel(settings.upstreams.ingest, read_tls(settings.tls)))
         jobs = Jobs(ingest, settings.upstreams.timeout_s)
         tables = stack.enter_context(tempfile.TemporaryDirectory(prefix="kinemesh-query-"))
         queries = Queries(store, jobs, settings.query, Path(tables))

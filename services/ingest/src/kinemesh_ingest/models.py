@@ -10,6 +10,7 @@ import numpy as np
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kinemesh import errors
+from kinemesh.access.identity import LOCAL_OWNER
 from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.inference.client import TritonClient
@@ -20,7 +21,7 @@ from kinemesh.media.picture import decode_picture
 from kinemesh.model.v1 import model_pb2, model_pb2_grpc
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_thread
-from kinemesh.serving.interceptor import LOCAL_OWNER, caller
+from kinemesh.serving.interceptor import caller
 from kinemesh_ingest.catalogue import assets, models, requests
 from kinemesh_ingest.catalogue.paging import page_request
 from kinemesh_ingest.domain.validation import check_colors, check_labels, check_model_name, check_range, check_text

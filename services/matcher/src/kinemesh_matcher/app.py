@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import cv2
 
+from kinemesh.access.tls import read_tls
 from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
 from kinemesh.matcher.v1.matcher_pb2_grpc import add_MatcherServiceServicer_to_server
@@ -30,7 +31,7 @@ async def app(settings: MatcherSettings) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect(settings.nats, "matcher"))
         store = await stack.enter_async_context(ObjectStore(settings.s3))
-        ingest = await stack.enter_async_context(open_channel(settings.upstreams.ingest))
+        ingest = await stack.enter_async_context(open_channel(settings.upstreams.ingest, read_tls(settings.tls)))
         matching = settings.matching
         references = References(store, matching.max_pixels, matching.kept_references)
         worker, retargeting = Worker(store, references, matching), Retargeting(store, references)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 from google.protobuf.message import Message
@@ -80,7 +82,8 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
 
     Waits for a broker that is not there yet; whoever calls sets the limit.
 
-    :raises FailedPrecondition: BROKER_TOPOLOGY, when the broker has streams of these names that cannot be changed.
+    :raises FailedPrecondition: BROKER_TOPOLOGY, when the broker has streams of these names that cannot be changed;
+        BROKER_FILE, when a file of credentials or certificates cannot be used.
     """
     said: set[str] = set()  # one line per kind of failure, until the broker is back
 
@@ -95,6 +98,7 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
         BROKER_RECONNECTS.inc()
         _log.info("broker is back", url=settings.url)
 
+    tls = _tls(settings)
     client = Client()
     try:
         await client.connect(
@@ -102,6 +106,8 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
             name=f"kinemesh-{name}",
             user=settings.user or None,
             password=settings.password.get_secret_value() or None,
+            user_credentials=settings.credentials_file or None,
+            tls=tls,
             connect_timeout=settings.timeout_s,  # type: ignore[arg-type]
             allow_reconnect=True,
             max_reconnect_attempts=-1,
@@ -117,6 +123,23 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
     finally:
         with suppress(NatsError, OSError):  # there may be nobody left to say goodbye to
             await client.close()
+
+
+def _tls(settings: NatsSettings) -> ssl.SSLContext | None:
+    """How a broker that asks for TLS is believed; by the system's authorities if the settings name none."""
+    try:
+        for name in ("credentials_file", "ca_file", "cert_file", "key_file"):
+            if path := getattr(settings, name):
+                Path(path).read_bytes()
+        if not (settings.ca_file or settings.cert_file):
+            return None
+        context = ssl.create_default_context(cafile=settings.ca_file or None)
+        if settings.cert_file:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+    except OSError:  # what ssl raises is one too
+        said = "A file of credentials or certificates for the broker cannot be used."
+        raise errors.FailedPrecondition("BROKER_FILE", said, field="KINEMESH_NATS") from None
+    return context
 
 
 async def _apply_topology(bus: Bus, replicas: int) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from kinemesh.access.tls import Tls
+from kinemesh.serving.channel import open_channel
+
 Check = Callable[[], Awaitable[bool]]
 _ASK_S = 2.0
 
@@ -33,12 +36,12 @@ def http_ok(host: str, port: int, path: str) -> Check:
     return ask
 
 
-def grpc_serving(address: str, service: str = "") -> Check:
+def grpc_serving(address: str, service: str = "", *, tls: Tls | None = None) -> Check:
     """Ready once ``grpc.health.v1`` says SERVING."""
 
     async def ask() -> bool:
         try:
-            async with grpc.aio.insecure_channel(address) as channel:
+            async with open_channel(address, tls) as channel:
                 request = health_pb2.HealthCheckRequest(service=service)
                 answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=_ASK_S)
         except grpc.aio.AioRpcError:

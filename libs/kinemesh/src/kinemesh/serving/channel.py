@@ -10,7 +10,9 @@ import structlog
 from google.protobuf.message import Message
 from opentelemetry.trace import SpanKind
 
-from kinemesh.serving.interceptor import OWNER, REQUEST_ID
+from kinemesh.access.gate import vouching
+from kinemesh.access.tls import Tls
+from kinemesh.serving.interceptor import REQUEST_ID
 from kinemesh.serving.status import from_rpc_error
 from kinemesh.telemetry.tracing import span, trace_headers
 
@@ -20,22 +22,25 @@ Response = TypeVar("Response", bound=Message)
 DEFAULT_TIMEOUT_S = 15.0
 
 
-def open_channel(address: str, max_message_mb: int = 32) -> grpc.aio.Channel:
-    """A channel that balances over all addresses behind a name and keeps connections alive."""
+def open_channel(address: str, tls: Tls | None = None, *, max_message_mb: int = 32) -> grpc.aio.Channel:
+    """A channel that balances over all addresses behind a name and keeps connections alive.
+
+    :param tls: None calls in the clear.
+    """
     size = max_message_mb * 1024 * 1024
-    return grpc.aio.insecure_channel(
-        address,
-        options=[
-            ("grpc.max_receive_message_length", size),
-            ("grpc.max_send_message_length", size),
-            ("grpc.lb_policy_name", "round_robin"),
-            ("grpc.enable_retries", 1),
-            # Or a new channel would wait out what another of this process met at the same address before.
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.initial_reconnect_backoff_ms", 200),
-            ("grpc.max_reconnect_backoff_ms", 1000),
-        ],
-    )
+    options = [
+        ("grpc.max_receive_message_length", size),
+        ("grpc.max_send_message_length", size),
+        ("grpc.lb_policy_name", "round_robin"),
+        ("grpc.enable_retries", 1),
+        # Or a new channel would wait out what another of this process met at the same address before.
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+    ]
+    if tls is not None:
+        return grpc.aio.secure_channel(address, tls.channel(), options=options)
+    return grpc.aio.insecure_channel(address, options=options)
 
 
 async def call(
@@ -47,6 +52,7 @@ async def call(
 ) -> Response:
     """Call a unary method. While the service restarts, the call waits for it, up to the deadline.
 
+    :param owner: in whose name; where there is a secret, that of the caller for whom the present work is done.
     :raises kinemesh.errors.KinemeshError: the error that the server described.
     """
     with span("call " + type(request).DESCRIPTOR.full_name, SpanKind.CLIENT):
@@ -83,5 +89,5 @@ def _metadata(owner: str) -> tuple[tuple[str, str], ...]:
     if request_id:
         headers[REQUEST_ID] = str(request_id)
     if owner:
-        headers[OWNER] = owner
+        headers |= vouching(owner)
     return tuple(headers.items())

@@ -15,25 +15,31 @@ from google.protobuf.message import DecodeError
 from opentelemetry.trace import SpanKind
 
 from kinemesh import errors
+from kinemesh.access.gate import OPEN, Gate, acting_as, current
+from kinemesh.access.identity import Identity
 from kinemesh.serving.status import abort, as_error
 from kinemesh.serving.texts import check_texts
 from kinemesh.telemetry.metrics import FAILURES, RPC_SECONDS
 from kinemesh.telemetry.tracing import span
 
 REQUEST_ID = "x-request-id"
-OWNER = "x-kinemesh-owner"
-LOCAL_OWNER = "local"
 
 _log = structlog.get_logger()
 
 
-def caller(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """Who calls: the owner that the gateway vouches for, or the machine's own user."""
-    return str(dict(context.invocation_metadata() or ()).get(OWNER, LOCAL_OWNER))
+def caller(_context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """The owner who calls, as the gate has found out."""
+    return current().owner
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Wraps unary and streaming handlers alike."""
+    """Wraps unary and streaming handlers alike.
+
+    :param gate: settles who calls and whether they may.
+    """
+
+    def __init__(self, gate: Gate = OPEN) -> None:
+        self._gate = gate
 
     async def intercept_service(
         self,
@@ -47,9 +53,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             return grpc.stream_stream_rpc_method_handler(_unknown_method(method))
         read = _reader(handler)
         if handler.response_streaming:
-            wrapped: Any = _around_stream(method, handler.unary_stream or handler.stream_stream, read)
+            wrapped: Any = _around_stream(self._gate, method, handler.unary_stream or handler.stream_stream, read)
         else:
-            wrapped = _around_unary(method, handler.unary_unary or handler.stream_unary, read)
+            wrapped = _around_unary(self._gate, method, handler.unary_unary or handler.stream_unary, read)
         make = _MAKE[handler.request_streaming, handler.response_streaming]
         wrapping: grpc.RpcMethodHandler[Any, Any] = make(wrapped, None, handler.response_serializer)
         return wrapping
@@ -81,11 +87,12 @@ def _reader(handler: Any) -> Callable[[Any], Any]:
     return parse_each if handler.request_streaming else parse
 
 
-def _around_unary(method: str, inner: Any, read: Callable[[Any], Any]) -> Any:
+def _around_unary(gate: Gate, method: str, inner: Any, read: Callable[[Any], Any]) -> Any:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         with _observed(method, context) as ended:
             try:
-                return await inner(read(request), context)
+                with _admitted(gate, method, context):
+                    return await inner(read(request), context)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - every failure leaves as a status with a reason
@@ -94,15 +101,16 @@ def _around_unary(method: str, inner: Any, read: Callable[[Any], Any]) -> Any:
     return call
 
 
-def _around_stream(method: str, inner: Any, read: Callable[[Any], Any]) -> Any:
+def _around_stream(gate: Gate, method: str, inner: Any, read: Callable[[Any], Any]) -> Any:
     # It writes instead of yielding: a generator that gRPC abandons would be closed some time later, in another
     # task, and until then the servicer's would hold on to what it has.
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         with _observed(method, context) as ended:
             try:
-                async with aclosing(inner(read(request), context)) as responses:
-                    async for response in responses:
-                        await context.write(response)
+                with _admitted(gate, method, context):
+                    async with aclosing(inner(read(request), context)) as responses:
+                        async for response in responses:
+                            await context.write(response)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - every failure leaves as a status with a reason
@@ -119,10 +127,25 @@ def _unknown_method(method: str) -> Any:
 
 
 @contextmanager
+def _admitted(gate: Gate, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Iterator[None]:
+    """Refuse whoever may not call; what a public method does is done in nobody's name."""
+    identity: Identity | None = gate.admit(method, _texts(context))
+    if identity is None:
+        yield
+        return
+    with acting_as(identity, gate.tokens):
+        yield
+
+
+def _texts(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+@contextmanager
 def _observed(
     method: str, context: grpc.aio.ServicerContext[Any, Any]
 ) -> Iterator[Callable[[Exception], errors.KinemeshError]]:
-    metadata = {str(key): str(value) for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    metadata = _texts(context)
     request_id = metadata.get(REQUEST_ID) or uuid.uuid4().hex
     started = time.perf_counter()
     code = "OK"

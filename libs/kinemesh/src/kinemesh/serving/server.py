@@ -17,6 +17,9 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_NAME
 from grpc_reflection.v1alpha import reflection
 
+from kinemesh.access.gate import Gate
+from kinemesh.access.tls import read_tls
+from kinemesh.access.tokens import tokens_of
 from kinemesh.serving.health import Check, HealthServicer, follow_dependencies
 from kinemesh.serving.interceptor import CallInterceptor
 from kinemesh.settings import ServiceSettings, load
@@ -153,8 +156,9 @@ async def _start_grpc(
     settings: ServiceSettings, servicers: Sequence[Servicer]
 ) -> tuple[grpc.aio.Server, HealthServicer, int]:
     size = settings.grpc.max_message_mb * 1024 * 1024
+    tls = read_tls(settings.tls)
     server = grpc.aio.server(
-        interceptors=[CallInterceptor()],
+        interceptors=[CallInterceptor(Gate(tokens_of(settings.auth)))],
         options=[
             ("grpc.max_receive_message_length", size),
             ("grpc.max_send_message_length", size),
@@ -168,6 +172,7 @@ async def _start_grpc(
     health = HealthServicer(names)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection([*names, HEALTH_NAME, reflection.SERVICE_NAME], server)
-    port = server.add_insecure_port(f"{settings.grpc.host}:{settings.grpc.port}")
+    address = f"{settings.grpc.host}:{settings.grpc.port}"
+    port = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls.server())
     await server.start()
     return server, health, port

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Path, Query
 from starlette.requests import HTTPConnection
 
+from kinemesh.access.identity import LOCAL_OWNER
 from kinemesh.bus.connection import Bus
 from kinemesh.errors import InvalidArgument
 from kinemesh.serving.channel import call
 from kinemesh.serving.health import Check
-from kinemesh.serving.interceptor import LOCAL_OWNER
 from kinemesh.storage import ObjectStore
 from kinemesh_gateway.domain.paging import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Page, page
 from kinemesh_gateway.histories import Histories
