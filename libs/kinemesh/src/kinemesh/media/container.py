@@ -6,6 +6,7 @@ other format that refers to further files is ever tried. Bytes come from our own
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
 from collections.abc import Iterator
@@ -176,6 +177,8 @@ def translated_errors() -> Iterator[None]:
     except av.error.EOFError as error:  # only while opening: packets just end
         raise UnsupportedMedia("NO_FRAMES", "The file ends before its first frame.") from error
     except av.error.FFmpegError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError from error
         raise UnsupportedMedia("CORRUPT_MEDIA", "The file cannot be read as a video; it is damaged.") from error
 
 

@@ -51,6 +51,19 @@ def decode(
     :raises InvalidArgument: INVALID_SIZE
     :raises UnsupportedMedia: CORRUPT_FRAMES if the file does not give these frames, however it is decoded.
     """
+    stop, (width, height) = check_range(index, start, stop, size, limits)
+    return _decode(source, index, start, stop, _stored((width, height), index), whole, layout, threads, limits)
+
+
+def check_range(
+    index: FrameIndex, start: int, stop: int | None, size: tuple[int, int] | None, limits: Limits
+) -> tuple[int, tuple[int, int]]:
+    """The frame after the last, and the (width, height) that frames will have.
+
+    :raises OutOfRange: FRAME_OUT_OF_RANGE
+    :raises InvalidArgument: INVALID_SIZE
+    :raises TooLarge: TOO_MANY_PIXELS
+    """
     stop = index.frame_count if stop is None else stop
     if not 0 <= start <= stop <= index.frame_count:
         raise OutOfRange(
@@ -66,7 +79,7 @@ def decode(
             "INVALID_SIZE", "Width and height must be at least one pixel.", width=width, height=height
         )
     check_pixels(width, height, limits)
-    return _decode(source, index, start, stop, _stored((width, height), index), whole, layout, threads, limits)
+    return stop, (width, height)
 
 
 def _decode(

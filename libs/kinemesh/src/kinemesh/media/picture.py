@@ -16,6 +16,7 @@ MOST_PIXELS: Final = 8192 * 4320
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIZES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, ITU-T T.81 table B.1
+_NO_MEMORY: Final = -4  # cv::Error::StsNoMem
 _JPEG_BARE: Final = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
 
 
@@ -23,6 +24,25 @@ def decode_picture(data: bytes, max_pixels: int) -> Image:
     """Decode a JPEG, PNG or WebP, upright as its EXIF orientation says.
 
     :returns: uint8 [height, width, 3], RGB.
+    :raises InvalidArgument: EMPTY_PICTURE
+    :raises UnsupportedMedia: NOT_A_PICTURE, CORRUPT_PICTURE
+    :raises TooLarge: TOO_MANY_PIXELS
+    """
+    check_picture(data, max_pixels)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        if error.code == _NO_MEMORY:
+            raise MemoryError from error
+        image = None
+    if image is None:
+        raise UnsupportedMedia("CORRUPT_PICTURE", "The picture cannot be decoded.")
+    return np.ascontiguousarray(image, np.uint8)
+
+
+def check_picture(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """(width, height) as stored, of a picture that may be decoded.
+
     :raises InvalidArgument: EMPTY_PICTURE
     :raises UnsupportedMedia: NOT_A_PICTURE, CORRUPT_PICTURE
     :raises TooLarge: TOO_MANY_PIXELS
@@ -38,13 +58,7 @@ def decode_picture(data: bytes, max_pixels: int) -> Image:
             height=height,
             max_pixels=max_pixels,
         )
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise UnsupportedMedia("CORRUPT_PICTURE", "The picture cannot be decoded.")
-    return np.ascontiguousarray(image, np.uint8)
+    return width, height
 
 
 def encode_picture(image: Image, extension: str, quality: int) -> bytes:

@@ -1,0 +1,199 @@
+"""Probing, indexing and decoding what nobody has proven yet, each in a confined process of its own.
+
+The functions are those of :mod:`kinemesh.media`, with the same results, and three more ways to refuse a file:
+``DECODER_CRASHED`` (UnsupportedMedia), ``DECODER_OUT_OF_MEMORY`` and ``DECODER_TIMEOUT`` (TooLarge). They block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import math
+import mmap
+import os
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, fields
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+
+from kinemesh.confined.messages import Message
+from kinemesh.confined.parent import Budget, Child, Confinement
+from kinemesh.confined.settings import DecodingSettings
+from kinemesh.errors import UnsupportedMedia
+from kinemesh.media import picture as pictures
+from kinemesh.media.decode import check_range, decode
+from kinemesh.media.index import FrameIndex, build_index
+from kinemesh.media.probe import probe
+from kinemesh.media.source import Source, open_bytes
+from kinemesh.media.types import DEFAULT_LIMITS, Frame, Layout, Limits, VideoInfo
+from kinemesh.nv12 import Image, even_size
+
+_WORK: Final = "kinemesh.media.confined_work"
+_RING_BYTES: Final = 24 << 20
+_MOST_SLOTS: Final = 8
+
+
+class Decoder:
+    """Decodes hostile media. One for a process; give it back with :meth:`close`."""
+
+    def __init__(self, settings: DecodingSettings) -> None:
+        self._settings = settings
+        self._confinement = Confinement([_WORK]) if settings.confined else None
+
+    def close(self) -> None:
+        """End all processes."""
+        if self._confinement is not None:
+            self._confinement.close()
+
+    def probe(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> VideoInfo:
+        """As :func:`kinemesh.media.probe`."""
+        if self._confinement is None:
+            return probe(source, limits)
+        with open_bytes(source) as file, self._confinement.child(self._budget(self._settings.look_s)) as child:
+            answer = child.call(f"{_WORK}:look", {"limits": asdict(limits)}, source=file)
+        with _plausible():
+            told = answer.facts
+            kinds = {"str": str, "int": int, "float": float, "Fraction": Fraction}
+            return VideoInfo(**{field.name: kinds[str(field.type)](told[field.name]) for field in fields(VideoInfo)})
+
+    def build_index(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> FrameIndex:
+        """As :func:`kinemesh.media.build_index`."""
+        if self._confinement is None:
+            return build_index(source, limits)
+        with open_bytes(source) as file, self._confinement.child(self._budget(self._settings.index_s)) as child:
+            answer = child.call(f"{_WORK}:index", {"limits": asdict(limits)}, source=file)
+        with _plausible():
+            return FrameIndex.from_bytes(answer.data)
+
+    def decode_picture(self, data: bytes, max_pixels: int) -> Image:
+        """As :func:`kinemesh.media.picture.decode_picture`."""
+        with self.pictures() as decode_one:
+            return decode_one(data, max_pixels)
+
+    @contextlib.contextmanager
+    def pictures(self) -> Iterator[Callable[[bytes, int], Image]]:
+        """The same for a series of pictures, in one process."""
+        if self._confinement is None:
+            yield pictures.decode_picture
+            return
+        with contextlib.ExitStack() as stack:
+            children: list[Child] = []
+
+            def decode_one(data: bytes, max_pixels: int) -> Image:
+                width, height = pictures.check_picture(data, max_pixels)
+                if not children:
+                    assert self._confinement is not None
+                    children.append(stack.enter_context(self._confinement.child(self._budget(self._settings.look_s))))
+                return _picture(children[0], data, width * height * 3, max_pixels)
+
+            yield decode_one
+
+    def decode(
+        self,
+        source: Source,
+        index: FrameIndex,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        whole: Callable[[int], bool] | None = None,
+        layout: Layout = "rgb",
+        threads: int = 1,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> Generator[Frame, None, None]:
+        """As :func:`kinemesh.media.decode`: frames come through shared memory, a few of them ahead."""
+        if self._confinement is None:
+            given = decode(
+                source, index, start, stop, size=size, whole=whole, layout=layout, threads=threads, limits=limits
+            )
+            return (frame for frame in given)
+        stop, size = check_range(index, start, stop, size, limits)
+        seen = [number for number in range(start, stop) if whole is not None and whole(number)]
+        arguments = {"start": start, "stop": stop, "size": size, "whole": seen, "layout": layout, "threads": threads}
+        return self._frames(source, index, {**arguments, "limits": asdict(limits)})
+
+    def _frames(self, source: Source, index: FrameIndex, arguments: dict[str, Any]) -> Generator[Frame, None, None]:
+        assert self._confinement is not None
+        width, height = arguments["size"]
+        if arguments["layout"] == "nv12":
+            even_width, even_height = even_size(width, height)
+            shape: tuple[int, ...] = (even_height * 3 // 2, even_width)
+        else:
+            shape = (height, width, 3)
+        whole_shape = (index.height, index.width, 3)
+        seen = frozenset(arguments["whole"])
+        image_bytes = math.prod(shape)
+        slot_bytes = image_bytes + (math.prod(whole_shape) if seen else 0)
+        slots = max(2, min(_MOST_SLOTS, _RING_BYTES // slot_bytes))
+        wanted = iter(range(arguments["start"], arguments["stop"]))
+        budget = self._budget(None)
+        with (
+            _shared(slots * slot_bytes) as (descriptor, ring),
+            open_bytes(source) as file,
+            self._confinement.child(budget) as child,
+        ):
+            given = child.stream(
+                f"{_WORK}:frames",
+                {**arguments, "slots": slots, "slot_bytes": slot_bytes},
+                index.to_bytes(),
+                source=file,
+                shared=descriptor,
+            )
+            for position, message in enumerate(given):
+                number = next(wanted, None)
+                if number is None:
+                    return
+                if message.facts.get("number") != number:
+                    raise _implausible()
+                offset = position % slots * slot_bytes
+                image = _copy(ring, offset, shape)
+                full = _copy(ring, offset + image_bytes, whole_shape) if number in seen else None
+                yield Frame(number, int(index.pts[number]), image, full)
+
+    def _budget(self, total_s: float | None) -> Budget:
+        settings = self._settings
+        cpu_s = math.ceil(settings.index_s if total_s is None else total_s)
+        return Budget(settings.memory_mb, total_s, settings.silent_s, cpu_s)
+
+
+def _picture(child: Child, data: bytes, size: int, max_pixels: int) -> Image:
+    with _shared(size) as (descriptor, memory):
+        answer: Message = child.call(f"{_WORK}:picture", {"max_pixels": max_pixels}, data, shared=descriptor)
+        with _plausible():
+            height, width, channels = (int(value) for value in answer.facts["shape"])
+            if channels != 3 or height < 1 or width < 1 or height * width * channels > size:
+                raise _implausible()
+        return _copy(memory, 0, (height, width, channels))
+
+
+@contextlib.contextmanager
+def _shared(size: int) -> Iterator[tuple[int, mmap.mmap]]:
+    """Memory without a name, whose size nobody can change: whoever shrank it would end those that read it."""
+    descriptor = os.memfd_create("kinemesh", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(descriptor, size)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        with contextlib.closing(mmap.mmap(descriptor, size)) as memory:
+            yield descriptor, memory
+    finally:
+        os.close(descriptor)
+
+
+def _copy(memory: mmap.mmap, offset: int, shape: tuple[int, ...]) -> Image:
+    seen: Image = np.ndarray(shape, np.uint8, buffer=memory, offset=offset)
+    return seen.copy()
+
+
+@contextlib.contextmanager
+def _plausible() -> Iterator[None]:
+    """What a decoder says that was taken over is no more than a reason to refuse its file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+        raise _implausible() from error
+
+
+def _implausible() -> UnsupportedMedia:
+    return UnsupportedMedia("DECODER_CRASHED", "The file makes its decoder fail; it is damaged, or made to.")
