@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 from kinemesh.asset.v1.asset_pb2_grpc import add_AssetServiceServicer_to_server
 from kinemesh.bus.connection import connect
@@ -12,6 +12,7 @@ from kinemesh.bus.tasks import work
 from kinemesh.environment.v1.environment_pb2_grpc import add_EnvironmentServiceServicer_to_server
 from kinemesh.inference.client import TritonClient
 from kinemesh.job.v1.job_pb2_grpc import add_JobServiceServicer_to_server
+from kinemesh.media.confined import Decoder
 from kinemesh.model.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
 from kinemesh.route.v1.route_pb2_grpc import add_RouteServiceServicer_to_server
 from kinemesh.serving.server import Service, Servicer
@@ -50,15 +51,16 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
         await store.ensure_bucket()
         await ensure_built_in(engine, store)
         triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
+        decoder = stack.enter_context(closing(Decoder(settings.decoding)))
         # One task more than workers keeps all of them busy, and a short job waits for no more than these.
         window = settings.conductor.window or settings.conductor.workers + 1
         conductor = Conductor(engine, window, settings.retention.late_sweep_s, settings.conductor.window_sec)
-        uploads = Uploads(engine, store, settings.upload)
+        uploads = Uploads(engine, store, settings.upload, decoder)
         registry = Registry(engine, triton)
         maker = JobMaker(registry, conductor)
         imports = Imports(engine, store, triton, program_of(settings.models))
         gallery = Gallery(engine, bus, store, settings.retention.sweep_interval_s)
-        split = split_handler(store, settings.conductor, limits_of(settings.upload))
+        split = split_handler(store, decoder, settings.conductor, limits_of(settings.upload))
 
         async def publish(stop: asyncio.Event) -> None:
             await pump(engine, bus, conductor.published, stop)
@@ -104,12 +106,12 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                 Servicer(
                     "kinemesh.model.v1.ModelService",
                     add_ModelServiceServicer_to_server,
-                    ModelRpc(engine, triton, registry, imports, settings.upload.max_pixels),
+                    ModelRpc(engine, triton, registry, imports, decoder, settings.upload.max_pixels),
                 ),
                 Servicer(
                     "kinemesh.route.v1.RouteService",
                     add_RouteServiceServicer_to_server,
-                    RouteRpc(engine, store, conductor, settings.upload),
+                    RouteRpc(engine, store, conductor, settings.upload, decoder),
                 ),
             ),
             loops=(publish, clean, conduct_jobs, take_part, imports.run, gallery.run, observe),

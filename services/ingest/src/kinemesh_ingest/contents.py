@@ -6,8 +6,7 @@ from typing import Final
 
 from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
-from kinemesh.media.picture import decode_picture
-from kinemesh.media.probe import probe
+from kinemesh.media.confined import Decoder
 from kinemesh.media.types import Limits
 from kinemesh.storage.range_reader import RangeReader
 from kinemesh_ingest.catalogue import assets
@@ -48,20 +47,20 @@ def check_size(kind: str, size: int, settings: UploadSettings) -> None:
         raise errors.TooLarge("FILE_TOO_LARGE", f"{_NOUNS[kind]} may have at most {most} MB.", field="size_bytes")
 
 
-def check_content(kind: str, source: RangeReader, settings: UploadSettings) -> asset_pb2.Video | None:
+def check_content(kind: str, source: RangeReader, settings: UploadSettings, decoder: Decoder) -> asset_pb2.Video | None:
     """Look at an upload whose size is right; answers with what a video is like. Blocks.
 
     :raises InvalidArgument: NOT_A_VIDEO and what else is wrong with a video; NOT_A_PICTURE, CORRUPT_PICTURE,
-        TOO_MANY_PIXELS; UNKNOWN_FORMAT of weights.
+        TOO_MANY_PIXELS; UNKNOWN_FORMAT of weights; and what :class:`kinemesh.media.confined.Decoder` raises.
     """
     if kind == assets.IMAGE:
-        decode_picture(source.read(), settings.max_pixels)
+        decoder.decode_picture(source.read(), settings.max_pixels)
         return None
     if kind == assets.WEIGHTS:
         if not weights_suffix(source.read(HEAD_BYTES)):
             raise errors.UnsupportedMedia("UNKNOWN_FORMAT", "Weights come as .onnx or .pt; this file is neither.")
         return None
-    info = probe(source, limits_of(settings))
+    info = decoder.probe(source, limits_of(settings))
     return asset_pb2.Video(
         width=info.width,
         height=info.height,

@@ -17,7 +17,7 @@ from kinemesh.inference.client import TritonClient
 from kinemesh.inference.detector import DEFAULT_THRESHOLD, TASK, Letterbox, detector, find, letterbox, padded, scaled
 from kinemesh.inference.embedder import TASK as EMBEDDER
 from kinemesh.inference.embedder import crops, embed, embedder
-from kinemesh.media.picture import decode_picture
+from kinemesh.media.confined import Decoder
 from kinemesh.model.v1 import model_pb2, model_pb2_grpc
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_thread
@@ -45,12 +45,19 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
     """Lists the models and takes a user's own."""
 
     def __init__(
-        self, engine: AsyncEngine, triton: TritonClient, registry: Registry, imports: Imports, max_pixels: int
+        self,
+        engine: AsyncEngine,
+        triton: TritonClient,
+        registry: Registry,
+        imports: Imports,
+        decoder: Decoder,
+        max_pixels: int,
     ) -> None:
         self._engine = engine
         self._triton = triton
         self._registry = registry
         self._imports = imports
+        self._decoder = decoder
         self._max_pixels = max_pixels
 
     async def ListModels(self, request: model_pb2.ListModelsRequest, context: Any) -> model_pb2.ListModelsResponse:  # noqa: N802
@@ -156,7 +163,7 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
     async def TestModel(self, request: model_pb2.TestModelRequest, context: Any) -> model_pb2.TestModelResponse:  # noqa: N802
         threshold = request.threshold if request.HasField("threshold") else DEFAULT_THRESHOLD
         check_range("threshold", threshold, 0, 1)
-        image = await in_thread(decode_picture, request.frame.data, self._max_pixels)
+        image = await in_thread(self._decoder.decode_picture, request.frame.data, self._max_pixels)
         model = await self._registry.find(request.model, caller(context))
         task = _TASKS.get(model.task, TASK)
         if model.state == model_pb2.MODEL_STATE_READY and model.task not in _TASKS:

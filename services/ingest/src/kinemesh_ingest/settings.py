@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from kinemesh.confined.settings import DecodingSettings
 from kinemesh.inference.settings import TritonSettings
 from kinemesh.media.picture import MOST_PIXELS
 from kinemesh.settings import Group, ServiceSettings
@@ -95,6 +96,7 @@ class IngestSettings(ServiceSettings):
     triton: TritonSettings = TritonSettings()
     database: DatabaseSettings = DatabaseSettings()
     upload: UploadSettings = UploadSettings()
+    decoding: DecodingSettings = DecodingSettings()
     models: ModelsSettings = ModelsSettings()
     conductor: ConductorSettings = ConductorSettings()
     retention: RetentionSettings = RetentionSettings()

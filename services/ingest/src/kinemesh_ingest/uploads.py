@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
+from kinemesh.media.confined import Decoder
 from kinemesh.pipelining import in_thread
 from kinemesh.serving.status import to_failure
 from kinemesh.storage import keys
@@ -37,6 +38,7 @@ class Uploads:
     engine: AsyncEngine
     store: ObjectStore
     settings: UploadSettings
+    decoder: Decoder
 
     async def announce(self, request: asset_pb2.CreateUploadRequest, owner: str) -> asset_pb2.CreateUploadResponse:
         """Note an upload and answer with where its bytes go.
@@ -115,7 +117,7 @@ class Uploads:
 
         def look() -> asset_pb2.Video | None:
             with self.store.open_range(key) as source:
-                return check_content(row.kind, source, self.settings)
+                return check_content(row.kind, source, self.settings, self.decoder)
 
         return await in_thread(look)
 

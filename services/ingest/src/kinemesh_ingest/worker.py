@@ -16,7 +16,8 @@ from kinemesh.bus.connection import Bus
 from kinemesh.bus.consume import consume
 from kinemesh.bus.tasks import Handle, TaskContext, bury, note_failure
 from kinemesh.bus.topology import CONDUCTOR, TASKS, UNDERTAKER, progress_subject
-from kinemesh.media.index import FrameIndex, build_index
+from kinemesh.media.confined import Decoder
+from kinemesh.media.index import FrameIndex
 from kinemesh.media.types import Limits
 from kinemesh.pipelining import in_thread
 from kinemesh.storage import keys
@@ -33,7 +34,7 @@ _QUEUE = "ingest"
 _log = structlog.get_logger()
 
 
-def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limits) -> Handle:
+def split_handler(store: ObjectStore, decoder: Decoder, settings: ConductorSettings, limits: Limits) -> Handle:
     """The stage split: demuxes an asset, keeps its frame index, and cuts it into segments."""
 
     async def split(task: task_pb2.Task, _context: TaskContext) -> task_pb2.TaskDone:
@@ -42,7 +43,7 @@ def split_handler(store: ObjectStore, settings: ConductorSettings, limits: Limit
 
         def demux() -> FrameIndex:
             with store.open_range(keys.asset_source(asset_id)) as source:
-                return build_index(source, limits)
+                return decoder.build_index(source, limits)
 
         index = await in_thread(demux)
         await store.put_bytes(keys.asset_index(asset_id), index.to_bytes())

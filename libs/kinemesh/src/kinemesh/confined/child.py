@@ -36,7 +36,7 @@ class Call:
 
     arguments: dict[str, Any]
     data: bytes
-    source: io.BufferedReader | None
+    source: io.BufferedIOBase | None
     shared: mmap.mmap | None
     _connection: socket.socket
     _room: list[int] = field(default_factory=lambda: [0])
@@ -77,7 +77,7 @@ def _do(connection: socket.socket, request: Message) -> None:
     except KinemeshError as error:
         refusal = {"kind": type(error).__name__, "reason": error.reason, "message": error.message}
         send(connection, {"refused": {**refusal, "metadata": error.metadata}})
-    except Exception as error:  # noqa: BLE001 - whatever a file makes our libraries raise ends this call only
+    except Exception as error:
         if is_memory(error):
             raise MemoryError from error
         send(connection, {"failed": traceback.format_exc()[-_MOST_TRACE:]})

@@ -122,7 +122,7 @@ class Confinement:
         self._end()
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-I", "-m", "kinemesh.confined.zygote", str(theirs.fileno()), *self._modules],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -183,10 +183,7 @@ class Child:
         shared: int | None = None,
     ) -> Message:
         """Have a call done; see :meth:`stream`."""
-        answer = None
-        for answer in self.stream(work, arguments, data, source=source, shared=shared):
-            pass
-        assert answer is not None
+        *_, answer = self.stream(work, arguments, data, source=source, shared=shared)
         return answer
 
     def stream(
@@ -229,11 +226,9 @@ class Child:
                     return
                 elif "refused" in facts:
                     raise _refusal(_object(facts["refused"]))
-                elif "failed" in facts:
-                    _log.warning("a file made its decoder fail", work=work, trace=str(facts["failed"])[-4000:])
-                    raise _crashed()
                 else:
-                    raise Gone
+                    _log.warning("a file made its decoder fail", work=work, trace=str(facts.get("failed"))[-4000:])
+                    raise _crashed()
         except TimeoutError:
             self.close()
             raise _timeout() from None

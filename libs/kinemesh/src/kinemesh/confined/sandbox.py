@@ -1,7 +1,8 @@
 """What a confined process gives up before it sees the first unproven byte. Linux only.
 
-It can ask for memory, start threads, read and write what it has open, and end. It cannot open files, make sockets, start
-programs, signal or look into other processes, use more memory or processor time than it was given, or outlive its parent.
+It can ask for memory, start threads, read and write what it has open, and end. It cannot open files, make sockets,
+start programs, signal or look into other processes, use more memory or processor time than it was given, or outlive its
+parent.
 """
 
 from __future__ import annotations

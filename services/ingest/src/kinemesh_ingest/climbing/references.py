@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kinemesh import errors
 from kinemesh.common.v1 import common_pb2
-from kinemesh.media.picture import decode_picture
+from kinemesh.media.confined import Decoder
 from kinemesh.pipelining import in_thread
 from kinemesh.route.v1 import reference_pb2
 from kinemesh.storage import keys
@@ -48,6 +48,7 @@ class References:
     store: ObjectStore
     conductor: Conductor
     settings: UploadSettings
+    decoder: Decoder
 
     async def create(
         self, request: reference_pb2.CreateReferenceImageRequest, owner: str
@@ -149,6 +150,6 @@ class References:
     async def _look(self, asset_id: str) -> Picture:
         """What an accepted picture is like."""
         data = await self.store.get_bytes(keys.asset_source(asset_id), limit=self.settings.max_picture_mb * _MIB)
-        image = await in_thread(decode_picture, data, self.settings.max_pixels)
+        image = await in_thread(self.decoder.decode_picture, data, self.settings.max_pixels)
         content_type = next(name for head, name in _TYPES if data.startswith(head))
         return Picture(content_type, image.shape[1], image.shape[0])

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kinemesh.media.confined import Decoder
 from kinemesh.route.v1 import browse_pb2, reference_pb2, route_pb2, route_pb2_grpc
 from kinemesh.serving.interceptor import caller
 from kinemesh.storage.store import ObjectStore
@@ -22,11 +23,13 @@ from kinemesh_ingest.settings import UploadSettings
 class RouteRpc(route_pb2_grpc.RouteServiceServicer):
     """Keeps the route catalogue."""
 
-    def __init__(self, engine: AsyncEngine, store: ObjectStore, conductor: Conductor, settings: UploadSettings) -> None:
+    def __init__(
+        self, engine: AsyncEngine, store: ObjectStore, conductor: Conductor, settings: UploadSettings, decoder: Decoder
+    ) -> None:
         self._areas = Areas(engine, conductor)
         self._routes = Routes(engine, conductor)
         self._attempts = Attempts(engine, store, conductor)
-        self._references = References(engine, store, conductor, settings)
+        self._references = References(engine, store, conductor, settings, decoder)
         self._trees = Trees(engine)
         self._search = Search(engine)
         self._cleaning = Cleaning(engine, store)
