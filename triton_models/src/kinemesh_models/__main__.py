@@ -54,7 +54,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--metrics-port", type=int, default=8002)
     command.add_argument("--shm-prefix", default="kinemesh_triton_", help="names this server's shared memory")
     command.add_argument("--otlp-url", default="", help="where its spans go by OTLP over HTTP, .../v1/traces")
+    command.add_argument(
+        "--server",
+        type=Path,
+        help="folder of an installed tritonserver, such as /opt/tritonserver; the wheel's if unset",
+    )
     command.set_defaults(run=_serve)
+
+    command = commands.add_parser("ready", help="end with status 0 if the server of this machine is ready")
+    command.add_argument("--http-port", type=int, default=8000)
+    command.set_defaults(run=_ready)
 
     command = commands.add_parser("detectors", help="list the detectors that can be added")
     command.set_defaults(run=_detectors)
@@ -90,8 +99,14 @@ def _build(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     listen = server.Listen(arguments.host, arguments.grpc_port, arguments.http_port, arguments.metrics_port)
-    server.serve(arguments.repository, listen, arguments.shm_prefix, arguments.cache, arguments.otlp_url)
+    server.serve(
+        arguments.repository, listen, arguments.shm_prefix, arguments.cache, arguments.otlp_url, arguments.server
+    )
     return 1
+
+
+def _ready(arguments: argparse.Namespace) -> int:
+    return 0 if server.ready(arguments.http_port) else 1
 
 
 def _detectors(_: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Starts the tritonserver that the ``nvidia-pytriton`` wheel carries."""
+"""Starts a tritonserver: that of the wheel ``nvidia-pytriton``, or an installed one of the same release."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import sysconfig
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
@@ -25,8 +26,18 @@ class Listen:
     metrics_port: int
 
 
-def serve(repositories: Sequence[Path], listen: Listen, shm_prefix: str, cache: Path, otlp_url: str = "") -> None:
+def serve(
+    repositories: Sequence[Path],
+    listen: Listen,
+    shm_prefix: str,
+    cache: Path,
+    otlp_url: str = "",
+    installed: Path | None = None,
+) -> None:
     """Replace this process by tritonserver; does not return.
+
+    ``installed`` is the folder of a server to take instead of the wheel's, such as /opt/tritonserver of NVIDIA's image,
+    with all backends that it has. It must be of the wheel's release, which brings what runs Python models.
 
     Every model in ``repositories`` is loaded at the start; others can be loaded later through the model control API.
     Beside the first repository, which was built, others hold what users brought: with those, a model that cannot be
@@ -37,11 +48,21 @@ def serve(repositories: Sequence[Path], listen: Listen, shm_prefix: str, cache: 
     Raises ``OSError`` when the server cannot be executed.
     """
     clean_shared_memory(shm_prefix)
-    server = _package_folder("pytriton") / "tritonserver"
-    backends = _assemble_backends(server, cache)
+    wheel = _package_folder("pytriton") / "tritonserver"
+    server = installed or wheel
+    backends = _assemble_backends(server, wheel, cache)
     argv = _command(server, backends, [path.resolve() for path in repositories], listen, shm_prefix)
     argv += _tracing(otlp_url) if otlp_url else []
-    os.execve(argv[0], argv, _environment(dict(os.environ)))  # noqa: S606
+    os.execve(argv[0], argv, _environment(dict(os.environ), installed))  # noqa: S606
+
+
+def ready(http_port: int, timeout_s: float = 4.0) -> bool:
+    """Whether the server of this machine says that its models can be asked."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{http_port}/v2/health/ready", timeout=timeout_s) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def clean_shared_memory(prefix: str) -> list[str]:
@@ -90,13 +111,17 @@ def _tracing(otlp_url: str) -> list[str]:
     return [f"--trace-config={setting}" for setting in (*settings, *exporter)]
 
 
-def _environment(inherited: dict[str, str]) -> dict[str, str]:
+def _environment(inherited: dict[str, str], installed: Path | None) -> dict[str, str]:
     """The server's environment: its libraries, and this environment's packages for the Python backend's stub."""
-    bundled = _package_folder("pytriton").parent / "nvidia_pytriton.libs"
     libpython = sysconfig.get_config_var("LIBDIR")
+    if installed is None:
+        libraries = f"{_package_folder('pytriton').parent / 'nvidia_pytriton.libs'}:{libpython}"
+    else:
+        # An image of it says where CUDA and its companions lie.
+        libraries = ":".join(filter(None, (f"{installed / 'lib'}", inherited.get("LD_LIBRARY_PATH"), libpython)))
     return {
         **inherited,
-        "LD_LIBRARY_PATH": f"{bundled}:{libpython}",
+        "LD_LIBRARY_PATH": libraries,
         # The stub finds its interpreter's prefix through PATH, and with it this virtual environment.
         "PATH": f"{Path(sys.executable).parent}:{inherited.get('PATH', '')}",
         "PYTHONPATH": ":".join(path for path in sys.path if path.endswith(("site-packages", "src"))),
@@ -106,14 +131,16 @@ def _environment(inherited: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _assemble_backends(server: Path, cache: Path) -> Path:
+def _assemble_backends(server: Path, wheel: Path, cache: Path) -> Path:
     """A backend directory of links: the wheel keeps the stubs of all Python versions apart from the backend."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = cache / f"backends-{metadata.version('nvidia-pytriton')}-{python}"
     (folder / "python").mkdir(parents=True, exist_ok=True)
-    stub = server / "python_backend_stubs" / python / "triton_python_backend_stub"
-    for file in (*(server / "backends" / "python").iterdir(), stub):
-        link = folder / "python" / file.name
+    # The last of two of a name counts: NVIDIA's image has a stub too, of another Python.
+    stub = wheel / "python_backend_stubs" / python / "triton_python_backend_stub"
+    links = {folder / "python" / file.name: file for file in (*(server / "backends" / "python").iterdir(), stub)}
+    links |= {folder / other.name: other for other in (server / "backends").iterdir() if other.name != "python"}
+    for link, file in links.items():
         if not link.is_symlink() or link.readlink() != file:
             link.unlink(missing_ok=True)
             link.symlink_to(file)
