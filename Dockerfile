@@ -42,8 +42,10 @@ COPY libs/ libs/
 COPY services/ services/
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --locked --no-dev --no-editable --package "kinemesh-${SERVICE}"
-# A container's command is a list that no variable reaches, so that the service's name is written into a program.
-RUN printf '#!/bin/sh\nexec python -m kinemesh_%s "$@"\n' "${SERVICE}" > /opt/kinemesh/bin/kinemesh-service \
+# A container's command is a list that no variable reaches, so that the service's name is written into a program. What a
+# killed predecessor in the same container left in /scratch goes first.
+RUN printf '#!/bin/sh\nfind /scratch -mindepth 1 -delete\nexec python -m kinemesh_%s "$@"\n' "${SERVICE}" \
+      > /opt/kinemesh/bin/kinemesh-service \
     && chmod 0755 /opt/kinemesh/bin/kinemesh-service
 
 FROM workspace AS tools-environment
@@ -93,12 +95,12 @@ RUN --mount=type=cache,target=/root/.cache/uv \
        fi
 
 # What all images run on: nothing that builds, nobody but an unprivileged user, nothing written outside of /tmp and what is
-# mounted. glibc and the numeric libraries are told here what the embedded mesh tells them (docs/operations.md).
+# mounted (/data is kept, /scratch is not). glibc and the numeric libraries are told here what the embedded mesh tells them (docs/operations.md).
 FROM ${PYTHON_IMAGE} AS runtime
 RUN python -m pip uninstall --yes --root-user-action=ignore pip setuptools wheel \
     && groupadd --gid 10001 kinemesh \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin kinemesh \
-    && install --directory --owner 10001 --group 10001 --mode 0750 /data
+    && install --directory --owner 10001 --group 10001 --mode 0750 /data /scratch
 ENV PATH=/opt/kinemesh/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
     TMPDIR=/tmp \
