@@ -15,18 +15,29 @@ OUT ?= out/bench
 PORT ?= 8080
 MODELS ?= default
 ARGS ?=
+PROFILE ?= cpu
+SERVICE ?=
+CONFIRM ?=
 
 UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
 BIN := .venv/bin
 MODELS_PYTHON := triton_models/.venv/bin/python
 CONVERTER := triton_models/converter/.venv
 TYPED := libs services triton_models/src triton_models/tests tools bench tests
+# The stack is compose.yaml. Models run where PROFILE says first of cpu, nvidia, amd and mac, else on the CPU.
+ACCELERATOR := $(firstword $(filter cpu nvidia amd mac,$(PROFILE)) cpu)
+EMPTY :=
+COMMA := ,
+STACK := COMPOSE_PROFILES=$(subst $(EMPTY) $(EMPTY),$(COMMA),$(sort $(ACCELERATOR) $(PROFILE))) \
+	KINEMESH_ACCELERATOR=$(ACCELERATOR:mac=cpu) \
+	$(if $(filter observability,$(PROFILE)),KINEMESH_OTLP_ENDPOINT=http://jaeger:4317 KINEMESH_OTLP_HTTP_URL=http://jaeger:4318/v1/traces) \
+	docker compose
 # Processes share the cores: none may start as many threads as there are.
 CAPS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: .venv/.synced triton_models/.venv/.synced ## install everything, at the locked versions
@@ -69,6 +80,44 @@ up: models ## start a mesh that stays (PORT=8080 MODELS=default)
 .PHONY: down
 down: setup ## stop it
 	$(BIN)/kinemesh down
+
+.PHONY: images
+images: ## build the images that the stack runs (PROFILE=cpu, nvidia, amd, mac)
+	$(STACK) --profile tools build --build-arg REVISION=$(shell git rev-parse HEAD)
+
+.PHONY: stack-secrets
+stack-secrets: ## make what is missing of the stack's passwords and keys, as files that git ignores
+	deploy/compose/make-secrets.sh
+
+.PHONY: stack-start
+stack-start: stack-secrets ## start the mesh by Docker (PROFILE="cpu tunnel observability"); docs/deployment.md
+	$(STACK) up --detach --remove-orphans
+	$(STACK) ps
+
+.PHONY: stack-stop
+stack-stop: ## stop it; what it keeps stays
+	$(STACK) --profile '*' down
+
+.PHONY: stack-logs
+stack-logs: ## follow its logs (SERVICE= for one)
+	$(STACK) --profile '*' logs --follow --tail 200 $(SERVICE)
+
+.PHONY: stack-status
+stack-status: ## what runs of it, and how it is
+	$(STACK) --profile '*' ps --all
+
+.PHONY: stack-shell
+stack-shell: ## a shell with the command kinemesh, beside it (SERVICE= for one inside a service)
+	$(STACK) --profile '*' $(if $(SERVICE),exec $(SERVICE) sh,run --rm --entrypoint sh tools)
+
+.PHONY: stack-test-upload
+stack-test-upload: ## send a clip to it as clients do, and have it back (KINEMESH_API_KEY= in the environment)
+	$(STACK) --profile tools run --rm tools test-upload
+
+.PHONY: stack-clean
+stack-clean: ## remove it with all that it keeps (CONFIRM=yes)
+	[[ "$(CONFIRM)" == yes ]] || { echo "This deletes all videos, results and users' models of the stack: CONFIRM=yes" >&2; exit 1; }
+	$(STACK) --profile '*' down --volumes --remove-orphans
 
 .PHONY: test
 test: setup models converter check ## check, then run all tests (ARGS= for pytest)

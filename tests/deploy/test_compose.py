@@ -109,7 +109,9 @@ def test_secrets_are_files_that_are_made_and_never_text(compose: dict[str, Any],
     folder = {Path(row["file"]).parent for row in compose["secrets"].values()}
     assert folder == {Path("deploy/compose/secrets")}
     assert set(made) == {Path(row["file"]).name for row in compose["secrets"].values()} - {"tunnel_token"}
-    ignored = subprocess.run(["git", "check-ignore", "-q", *(path / "any" for path in folder)], cwd=ROOT, timeout=60, check=False)
+    ignored = subprocess.run(
+        ["git", "check-ignore", "-q", *(path / "any" for path in folder)], cwd=ROOT, timeout=60, check=False
+    )
     assert ignored.returncode == 0
     assert not any(text in run.stdout for text in made.values())
     for name in (name for row in compose["services"].values() for name in row.get("secrets", ())):

@@ -117,3 +117,16 @@ def test_logs_of_one_server_and_of_all(cli: Cli) -> None:
     unknown = cli("logs", "coffee")
     assert unknown.returncode == 2
     assert "UNKNOWN_SERVICE" in unknown.stderr
+
+
+def test_a_trial_clip_gets_there_and_back_and_leaves_nothing(cli: Cli) -> None:
+    before = one_object(cli("assets", "list", "--json").stdout)["total"]
+    tried = cli("test-upload", "--seconds", "1", "--json")
+    assert tried.returncode == 0, tried.stderr
+    told = one_object(tried.stdout)
+    assert list(told["took_s"]) == ["make", "upload", "read back", "delete"]
+    assert told["size_bytes"] > 1000
+    assert one_object(cli("assets", "list", "--json").stdout)["total"] == before
+    kept = one_object(cli("test-upload", "--seconds", "1", "--keep", "--json").stdout)
+    assert kept["kept"]
+    assert cli("assets", "delete", kept["asset_id"]).returncode == 0

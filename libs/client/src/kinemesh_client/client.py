@@ -117,6 +117,10 @@ class KinemeshClient:
         found = await self._call("GET", "/api/v1/assets", params=page_params(limit, page_token))
         return Page([Asset.of(row) for row in found["assets"]], found["total"], found["next_page_token"] or "")
 
+    async def asset_content(self, asset_id: str, target: Path, *, progress: Progress = transfer.nothing) -> Path:
+        """Write an asset, as it was uploaded, to a file, whole or not at all, and return its absolute path."""
+        return await self._fetch(f"/api/v1/assets/{path_id(asset_id)}/content", target, progress)
+
     async def delete_asset(self, asset_id: str) -> None:
         """Delete an asset and its bytes."""
         await self._call("DELETE", f"/api/v1/assets/{path_id(asset_id)}")

@@ -19,6 +19,7 @@ from kinemesh_client.cli import (
     routes,
     run,
     sessions,
+    trial,
     watch,
     where,
 )
@@ -47,6 +48,7 @@ app.add_typer(routes.app, name="routes")
 app.command("watch")(watch.watch)
 app.command("where")(where.where)
 app.command("demo")(demo.demo)
+app.command("test-upload")(trial.upload_trial)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(catalogue.assets, name="assets")
