@@ -163,8 +163,16 @@ def known(kind: Any, prefix: str = "KINEMESH_") -> set[str]:
     return names
 
 
-@pytest.mark.skipif("auth" not in ServiceSettings.model_fields, reason="secrets are not read from files yet")
-@pytest.mark.parametrize(("told", "service"), [(name, name) for name in OURS], indirect=["told"])
+UNSHIELDED = pytest.mark.xfail(
+    strict=False, reason="the gateway asks nobody who they are yet, and so stays on loopback"
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "service"),
+    [pytest.param(name, name, marks=UNSHIELDED if name == "gateway" else ()) for name in OURS],
+    indirect=["told"],
+)
 def test_services_understand_what_they_are_told(told: set[str], service: str) -> None:
     module = importlib.import_module(f"kinemesh_{service}.settings")
     (kind,) = (
@@ -173,7 +181,7 @@ def test_services_understand_what_they_are_told(told: set[str], service: str) ->
         if isinstance(value, type) and issubclass(value, ServiceSettings) and value is not ServiceSettings
     )
     assert told - known(kind) == set()
-    settings = kind()
+    settings: Any = kind()
     assert settings.grpc.port == 50051
     assert settings.nats.password.get_secret_value()
     assert settings.s3.secret_key.get_secret_value()

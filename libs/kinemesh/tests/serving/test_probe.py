@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from kinemesh.embedded import free_ports
 from kinemesh.serving.probe import near
+from kinemesh.testing.waiting import until
 
 
 async def probe(**variables: str) -> tuple[int, str]:
@@ -67,6 +70,28 @@ async def test_who_serves_http_must_answer_there_too(start: Any) -> None:
         status = "503 Service Unavailable"
         assert await probe(**environment) == (1, f"HTTP on 127.0.0.1:{http_port}: 503")
     assert (await probe(**environment)) == (1, f"HTTP on 127.0.0.1:{http_port}: ConnectionRefusedError")
+
+
+async def test_a_service_with_certificates_is_asked_with_them(start: Any, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    authority = trustme.CA()
+    leaf = authority.issue_cert("pose", "localhost")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    leaf.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    (tmp_path / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    files = {f"TLS__{name.upper()}_FILE": str(tmp_path / f"{name}.pem") for name in ("cert", "key", "ca")}
+    running = await start(GRPC__PORT=str(port), **files)
+    await running.says("serving")
+
+    async def serves() -> bool:
+        return await probe(GRPC__PORT=str(port), **files) == (0, "")
+
+    await until(serves)
+    assert (await probe(GRPC__PORT=str(port)))[0] == 1
+    (tmp_path / "key.pem").unlink()
+    status, said = await probe(GRPC__PORT=str(port), **files)
+    assert status == 1
+    assert "KINEMESH_TLS__KEY_FILE" in said
 
 
 @pytest.mark.parametrize(

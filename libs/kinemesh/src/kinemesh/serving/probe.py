@@ -7,15 +7,20 @@ serves HTTP (``KINEMESH_HTTP__PORT`` is set) must answer there as well.
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import ipaddress
 import sys
-from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import BaseModel, ConfigDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kinemesh.access.tls import read_tls
+from kinemesh.errors import KinemeshError
+from kinemesh.serving.channel import open_channel
+from kinemesh.settings import TlsSettings
 
 _ASK_S = 4.0
 
@@ -30,16 +35,6 @@ class Listening(BaseModel):
     allowed_hosts: tuple[str, ...] = ("localhost",)
 
 
-class Certificates(BaseModel):
-    """PEM files, as in the settings of the service."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    cert_file: str = ""
-    key_file: str = ""
-    ca_file: str = ""
-
-
 class ProbeSettings(BaseSettings):
     """As much of a service's settings as it takes to ask it."""
 
@@ -49,29 +44,31 @@ class ProbeSettings(BaseSettings):
 
     grpc: Listening = Listening()
     http: Listening = Listening()
-    tls: Certificates = Certificates()
+    tls: TlsSettings = TlsSettings()
 
 
 def main() -> int:
     settings = ProbeSettings()
-    reasons = [reason for reason in (asked_by_grpc(settings), asked_by_http(settings)) if reason]
+    reasons = [reason for reason in (asyncio.run(asked_by_grpc(settings)), asked_by_http(settings)) if reason]
     sys.stdout.writelines(f"{reason}\n" for reason in reasons)
     return 1 if reasons else 0
 
 
-def asked_by_grpc(settings: ProbeSettings) -> str:
+async def asked_by_grpc(settings: ProbeSettings) -> str:
     """Why the service does not serve gRPC; empty if it does. Takes 4 s at most."""
     if not settings.grpc.port:
         return "KINEMESH_GRPC__PORT is not set: a service on a free port cannot be asked"
-    address = f"{near(settings.grpc.host)}:{settings.grpc.port}"
     try:
-        with _channel(address, settings.tls) as channel:
+        tls = read_tls(settings.tls)
+    except KinemeshError as error:
+        return error.message
+    address = f"{'localhost' if tls else near(settings.grpc.host)}:{settings.grpc.port}"
+    try:
+        async with open_channel(address, tls) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
-            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_ASK_S, wait_for_ready=True)
-    except grpc.RpcError as error:
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_ASK_S, wait_for_ready=True)
+    except grpc.aio.AioRpcError as error:
         return f"gRPC on {address}: {error.code().name}"
-    except OSError as error:
-        return f"a file of KINEMESH_TLS: {error.strerror}"
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     return "" if answer.status == health_pb2.HealthCheckResponse.SERVING else f"gRPC on {address}: {name}"
 
@@ -101,14 +98,6 @@ def near(host: str) -> str:
     if address.is_unspecified:
         return "[::1]" if address.version == 6 else "127.0.0.1"
     return f"[{address}]" if address.version == 6 else str(address)
-
-
-def _channel(address: str, tls: Certificates) -> grpc.Channel:
-    if not tls.cert_file:
-        return grpc.insecure_channel(address)
-    read = (Path(tls.ca_file).read_bytes(), Path(tls.key_file).read_bytes(), Path(tls.cert_file).read_bytes())
-    named = (("grpc.ssl_target_name_override", "localhost"),)
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(*read), options=named)
 
 
 if __name__ == "__main__":
