@@ -13,6 +13,7 @@ DETECTOR ?=
 PAIRS ?= $(KINEMESH_TEST_DATA)/geometry/matching
 OUT ?= out/bench
 PORT ?= 8080
+JOBS ?= 50
 MODELS ?= default
 ARGS ?=
 PROFILE ?= cpu
@@ -122,6 +123,10 @@ stack-clean: ## remove it with all that it keeps (CONFIRM=yes)
 .PHONY: test
 test: setup models converter check ## check, then run all tests (ARGS= for pytest)
 	$(CAPS) $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+.PHONY: chaos-replicas
+chaos-replicas: models ## two replicas of ingest, 50 jobs (JOBS=), one replica killed at random times: every job finishes once
+	KINEMESH_TEST_JOBS="$(JOBS)" $(CAPS) $(BIN)/pytest --numprocesses 0 -s tests/chaos/test_replicas.py $(ARGS)
 
 .PHONY: check
 check: setup ## formatting, lint, types, dependency rules, protos: what CI runs before the tests

@@ -19,7 +19,15 @@ import psycopg
 import pytest
 
 from kinemesh.embedded import Mesh, MeshConfig, State, TritonModels, free_ports, mesh, running_mesh, stop_running
-from kinemesh.embedded.environment import SERVICES, Layout, Ports, choose_ports, load_secrets, service_environment
+from kinemesh.embedded.environment import (
+    SERVICES,
+    Layout,
+    Ports,
+    choose_ports,
+    instances,
+    load_secrets,
+    service_environment,
+)
 from kinemesh.embedded.postgres import postgres_spec, postgres_url
 from kinemesh.embedded.seaweedfs import s3_settings
 from kinemesh.embedded.supervisor import Supervisor
@@ -181,6 +189,21 @@ def test_each_service_is_told_what_it_needs(tmp_path: Path) -> None:
     listening = [ports.nats, ports.nats_monitor, *ports.s3, *ports.triton, ports.http]
     listening += [*ports.grpc.values(), *ports.metrics.values()]
     assert len(set(listening)) == len(listening)
+
+
+def test_twins_have_ports_of_their_own_and_are_all_called(tmp_path: Path) -> None:
+    names = instances(("ingest", "render", "gateway"), {"ingest": 2})
+    assert names == ("ingest", "ingest-2", "render", "gateway")
+    ports = choose_ports(names, 0)
+    keys = load_secrets(Layout(tmp_path))
+    env = {name: service_environment(name, ports, Layout(tmp_path), keys, "INFO") for name in names}
+    one, other = (env[name]["KINEMESH_GRPC__PORT"] for name in names[:2])
+    assert one != other
+    assert env["ingest"]["KINEMESH_DATABASE__URL"] == env["ingest-2"]["KINEMESH_DATABASE__URL"]
+    assert env["gateway"]["KINEMESH_UPSTREAMS__INGEST"] == f"ipv4:127.0.0.1:{one},127.0.0.1:{other}"
+    for replicas in ({"pose": 2}, {"ingest": 0}, {"gateway": 2}):
+        with pytest.raises(ValueError, match="cannot run"):
+            instances(("ingest", "gateway"), replicas)
 
 
 async def test_the_servers_keep_to_themselves(nats_server: NatsServer, config: MeshConfig) -> None:

@@ -87,7 +87,7 @@ async def test_a_call_that_takes_longer_than_the_grace_is_cut_off(start: Any) ->
     running = await start(DRAIN_S="0.3")
     async with open_channel(await running.address()) as channel:
         request = pose_pb2.EstimateRequest(max_persons=3)
-        in_flight = asyncio.create_task(call(pose_pb2_grpc.PoseServiceStub(channel).Estimate, request, timeout_s=30))
+        in_flight = asyncio.create_task(call(pose_pb2_grpc.PoseServiceStub(channel).Estimate, request, timeout_s=5))
         await exists(running.folder / "called")
         running.process.send_signal(signal.SIGTERM)
         with pytest.raises((errors.Cancelled, errors.Unavailable)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +18,28 @@ INGEST = "ingest"
 SERVICES = (INGEST, "detect_track", "pose", "matcher", "render", GATEWAY)
 ASKS = {GATEWAY: SERVICES[:-1], "detect_track": (INGEST,), "matcher": (INGEST,)}
 """Which services call which others."""
+
+
+def instances(services: Iterable[str], replicas: Mapping[str, int]) -> tuple[str, ...]:
+    """The names of all processes of services: a service's own name, and ``<service>-2`` and so on for its twins.
+
+    :param replicas: how many there are of a service; 1 of those that are left out.
+    :raises ValueError: for a service that is not among ``services``, none of one, or a second gateway.
+    """
+    services = tuple(services)
+    for service, count in replicas.items():
+        if service not in services or count < 1 or (service == GATEWAY and count > 1):
+            raise ValueError(f"{service} cannot run {count} times")
+    return tuple(
+        service if number == 1 else f"{service}-{number}"
+        for service in services
+        for number in range(1, replicas.get(service, 1) + 1)
+    )
+
+
+def service_of(instance: str) -> str:
+    """The service that a process of :func:`instances` is one of."""
+    return instance.partition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +94,16 @@ class Ports:
     metrics: dict[str, int]
 
 
-def choose_ports(services: Iterable[str], http: int) -> Ports:
+def choose_ports(names: Iterable[str], http: int) -> Ports:
     """Free ports for everything; ``http`` is the gateway's, 0 for any.
 
+    :param names: of :func:`instances`.
     :raises FailedPrecondition: ``PORT_IN_USE``.
     """
-    services = tuple(services)
+    names = tuple(names)
     if http and not is_free(http):
         raise FailedPrecondition("PORT_IN_USE", f"Something else listens on port {http}.", port=http)
-    free = iter(free_ports(3 + seaweedfs.PORTS + triton.PORTS + 2 * len(services)))
+    free = iter(free_ports(3 + seaweedfs.PORTS + triton.PORTS + 2 * len(names)))
 
     def take(count: int) -> tuple[int, ...]:
         return tuple(next(free) for _ in range(count))
@@ -91,8 +114,8 @@ def choose_ports(services: Iterable[str], http: int) -> Ports:
         s3=take(seaweedfs.PORTS),
         triton=take(triton.PORTS),
         http=http or next(free),
-        grpc={service: next(free) for service in services},
-        metrics={service: next(free) for service in services},
+        grpc={name: next(free) for name in names},
+        metrics={name: next(free) for name in names},
     )
 
 
@@ -105,8 +128,9 @@ def load_secrets(layout: Layout) -> S3Secrets:
     return keys
 
 
-def service_environment(service: str, ports: Ports, layout: Layout, keys: S3Secrets, log_level: str) -> dict[str, str]:
-    """The settings of one service."""
+def service_environment(name: str, ports: Ports, layout: Layout, keys: S3Secrets, log_level: str) -> dict[str, str]:
+    """The settings of one process of :func:`instances`."""
+    service = service_of(name)
     s3 = s3_settings(ports.s3, keys)
     env = {
         "KINEMESH_NATS__URL": f"nats://127.0.0.1:{ports.nats}",
@@ -116,9 +140,9 @@ def service_environment(service: str, ports: Ports, layout: Layout, keys: S3Secr
         "KINEMESH_S3__BUCKET": s3.bucket,
         "KINEMESH_TRITON__ENDPOINT": f"127.0.0.1:{ports.triton[0]}",
         "KINEMESH_GRPC__HOST": "127.0.0.1",
-        "KINEMESH_GRPC__PORT": str(ports.grpc[service]),
+        "KINEMESH_GRPC__PORT": str(ports.grpc[name]),
         "KINEMESH_METRICS__HOST": "127.0.0.1",
-        "KINEMESH_METRICS__PORT": str(ports.metrics[service]),
+        "KINEMESH_METRICS__PORT": str(ports.metrics[name]),
         "KINEMESH_LOG__LEVEL": log_level,
     }
     if service == INGEST:
@@ -127,8 +151,10 @@ def service_environment(service: str, ports: Ports, layout: Layout, keys: S3Secr
         env["KINEMESH_HTTP__HOST"] = "127.0.0.1"
         env["KINEMESH_HTTP__PORT"] = str(ports.http)
     for other in ASKS.get(service, ()):
-        if other in ports.grpc:
-            env[f"KINEMESH_UPSTREAMS__{other.upper()}"] = f"127.0.0.1:{ports.grpc[other]}"
+        if addresses := [f"127.0.0.1:{port}" for twin, port in ports.grpc.items() if service_of(twin) == other]:
+            # A channel to several addresses takes them in turn, and leaves out those that do not answer.
+            several = "ipv4:" if len(addresses) > 1 else ""
+            env[f"KINEMESH_UPSTREAMS__{other.upper()}"] = several + ",".join(addresses)
     return env
 
 

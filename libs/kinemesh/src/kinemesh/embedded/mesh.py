@@ -33,9 +33,11 @@ from kinemesh.embedded.environment import (
     Layout,
     Ports,
     choose_ports,
+    instances,
     load_secrets,
     models_environment,
     service_environment,
+    service_of,
 )
 from kinemesh.embedded.nats import nats_spec
 from kinemesh.embedded.postgres import postgres_spec
@@ -63,6 +65,7 @@ class MeshConfig:
     :param models: the model server; None runs none.
     :param http_port: that of the gateway on 127.0.0.1; 0 takes a free one.
     :param services: those of our services to run.
+    :param replicas: how many processes of a service to run; its twins are called ``<service>-2`` and so on.
     :param restarts: how often within a minute a crashed server is started again.
     :param env: further environment variables of all services; they win.
     """
@@ -71,6 +74,7 @@ class MeshConfig:
     models: TritonModels | None = None
     http_port: int = 8080
     services: tuple[str, ...] = SERVICES
+    replicas: Mapping[str, int] = field(default_factory=dict)
     restarts: int = 5
     log_level: str = "INFO"
     durable: bool = True
@@ -83,6 +87,7 @@ class Mesh:
     def __init__(self, config: MeshConfig) -> None:
         self.config = config
         self.layout = Layout(config.data_dir.resolve())
+        self._instances = instances(config.services, config.replicas)
         self._lock: IO[bytes] | None = None
         self._supervisor: Supervisor | None = None
         self._ports: Ports | None = None
@@ -100,7 +105,7 @@ class Mesh:
             raise FailedPrecondition("MESH_RUNNING", "A mesh runs in this folder already.", pid=other["pid"])
         self._lock = await _take_lock(self.layout, _LOCK_S)
         try:
-            self._ports = choose_ports(self.config.services, self.config.http_port)
+            self._ports = choose_ports(self._instances, self.config.http_port)
             self._keys = load_secrets(self.layout)
             # The guard holds the lock too: nobody starts in this folder before it has cleared up after us.
             self._supervisor = await Supervisor(keep_open=[self._lock.fileno()]).__aenter__()
@@ -154,7 +159,7 @@ class Mesh:
             )
             # Whoever works with models is stopped before they are unloaded.
             after = (*after, servers[-1].name)
-        return (*servers, *(self._service(name, after) for name in config.services))
+        return (*servers, *(self._service(name, after) for name in self._instances))
 
     def _service(self, name: str, after: tuple[str, ...]) -> ServerSpec:
         address = f"127.0.0.1:{self.ports.grpc[name]}"
@@ -169,17 +174,18 @@ class Mesh:
             self.layout.log(name),
             self.layout.scratch(name),
             ready,
+            service=service_of(name),
             address=address,
             after=after,
             restarts=self.config.restarts,
             niceness=_GATEWAY_NICENESS if name == GATEWAY else 0,
         )
 
-    def environment(self, service: str) -> dict[str, str]:
-        """The environment variables that a service of this mesh gets: credentials among them, so do not print it."""
+    def environment(self, name: str) -> dict[str, str]:
+        """The environment variables that a process of a service gets: credentials among them, so do not print it."""
         assert self._keys is not None
-        own = service_environment(service, self.ports, self.layout, self._keys, self.config.log_level)
-        if service == INGEST and self.config.models is not None:
+        own = service_environment(name, self.ports, self.layout, self._keys, self.config.log_level)
+        if service_of(name) == INGEST and self.config.models is not None:
             own |= models_environment(self.config.models.python, self.layout)
         return {**own, **self.config.env}
 

@@ -20,13 +20,15 @@ def service_spec(
     scratch: Path,
     ready: Check,
     *,
+    service: str = "",
     address: str = "",
     after: tuple[str, ...] = (),
     restarts: int = 0,
     niceness: int = 0,
 ) -> ServerSpec:
-    """``python -m kinemesh_<name>`` with the settings in ``env``.
+    """``python -m kinemesh_<service>`` with the settings in ``env``.
 
+    :param service: the service that it is; ``name`` if empty.
     :param niceness: how much it gives way to the others where they all share the processor.
     :param scratch: a folder for its temporary files. It is emptied at each start: a killed service leaves some behind.
     """
@@ -37,7 +39,7 @@ def service_spec(
 
     return ServerSpec(
         name=name,
-        argv=(*(("nice", "-n", str(niceness)) if niceness else ()), sys.executable, "-m", f"kinemesh_{name}"),
+        argv=(*(("nice", "-n", str(niceness)) if niceness else ()), sys.executable, "-m", f"kinemesh_{service or name}"),
         ready=ready,
         log=log,
         address=address,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+import uuid
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import grpc
 import structlog
@@ -12,6 +15,7 @@ from opentelemetry.trace import SpanKind
 
 from kinemesh.access.gate import vouching
 from kinemesh.access.tls import Tls
+from kinemesh.errors import KinemeshError
 from kinemesh.serving.interceptor import REQUEST_ID
 from kinemesh.serving.status import from_rpc_error
 from kinemesh.telemetry.tracing import span, trace_headers
@@ -20,6 +24,10 @@ Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
 DEFAULT_TIMEOUT_S = 15.0
+_PAUSES_S: Final = (0.1, 0.3, 1.0)
+# Reasons of failures that no server described.
+_LOST: Final = "UNAVAILABLE"
+_NOT_IN_TIME: Final = "DEADLINE_EXCEEDED"
 
 
 def open_channel(address: str, tls: Tls | None = None, *, max_message_mb: int = 32) -> grpc.aio.Channel:
@@ -52,14 +60,30 @@ async def call(
 ) -> Response:
     """Call a unary method. While the service restarts, the call waits for it, up to the deadline.
 
+    A call whose connection breaks, as when a replica is killed, is made again, of another replica if there is one. That
+    is safe: calls either change nothing, or carry a ``request_id`` by which a service knows what it has done before.
+    Those that change something and have none get one here.
+
     :param owner: in whose name; where there is a secret, that of the caller for whom the present work is done.
     :raises kinemesh.errors.KinemeshError: the error that the server described.
     """
+    deadline = time.monotonic() + timeout_s
+    request = _repeatable(request)
+    lost: KinemeshError | None = None
     with span("call " + type(request).DESCRIPTOR.full_name, SpanKind.CLIENT):
-        try:
-            return await method(request, timeout=timeout_s, metadata=_metadata(owner), wait_for_ready=True)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from None
+        for pause in (*_PAUSES_S, None):
+            try:
+                left = deadline - time.monotonic()
+                return await method(request, timeout=left, metadata=_metadata(owner), wait_for_ready=True)
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc_error(error)
+                if lost is not None and failure.reason == _NOT_IN_TIME:
+                    raise lost from None
+                if pause is None or failure.reason != _LOST or deadline - time.monotonic() <= pause:
+                    raise failure from None
+                lost = failure
+            await asyncio.sleep(pause)
+    raise AssertionError("the last try ends the loop")
 
 
 async def stream(
@@ -81,6 +105,16 @@ async def stream(
         raise from_rpc_error(error) from None
     finally:
         responses.cancel()
+
+
+def _repeatable(request: Request) -> Request:
+    """The request, with an id of its own if it can have one and has none."""
+    if "request_id" not in type(request).DESCRIPTOR.fields_by_name or getattr(request, "request_id", ""):
+        return request
+    named = type(request)()
+    named.CopyFrom(request)
+    named.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
+    return named
 
 
 def _metadata(owner: str) -> tuple[tuple[str, str], ...]:
