@@ -16,7 +16,7 @@ from kinemesh.serving.channel import call, open_channel
 from kinemesh.serving.interceptor import CallInterceptor
 
 
-class Jobs(job_pb2_grpc.JobServiceServicer):
+class Jobs:
     """Breaks the connection of the first calls, after it has heard them."""
 
     def __init__(self, breaks: int) -> None:
@@ -24,13 +24,24 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
         self.breaks = breaks
         self.connections: list[asyncio.StreamWriter] = []
 
-    async def CreateJob(self, request: job_pb2.CreateJobRequest, context: Any) -> job_pb2.CreateJobResponse:  # noqa: N802
+    async def create(self, request: job_pb2.CreateJobRequest, context: Any) -> job_pb2.CreateJobResponse:
         await self._hear(request)
         return job_pb2.CreateJobResponse(job=job_pb2.Job(job_id="done"))
 
-    async def GetJob(self, request: job_pb2.GetJobRequest, context: Any) -> job_pb2.GetJobResponse:  # noqa: N802
+    async def get(self, request: job_pb2.GetJobRequest, context: Any) -> job_pb2.GetJobResponse:
         await self._hear(request)
         raise errors.Unavailable("BUSY", "Come again.")
+
+    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+        methods: dict[str, Any] = {
+            "CreateJob": (self.create, job_pb2.CreateJobRequest, job_pb2.CreateJobResponse),
+            "GetJob": (self.get, job_pb2.GetJobRequest, job_pb2.GetJobResponse),
+        }
+        described: Any = {
+            name: grpc.unary_unary_rpc_method_handler(method, asked.FromString, answered.SerializeToString)
+            for name, (method, asked, answered) in methods.items()
+        }
+        return grpc.method_handlers_generic_handler("kinemesh.job.v1.JobService", described)
 
     async def _hear(self, request: Any) -> None:
         self.heard.append(request)
@@ -44,7 +55,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 async def behind_a_wire(jobs: Jobs) -> AsyncIterator[job_pb2_grpc.JobServiceAsyncStub]:
     """A stub that reaches the service over connections that it can break."""
     server = grpc.aio.server(interceptors=[CallInterceptor()])
-    job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+    server.add_generic_rpc_handlers((jobs.handlers(),))
     inner = server.add_insecure_port("127.0.0.1:0")
     await server.start()
 

@@ -39,7 +39,12 @@ def service_spec(
 
     return ServerSpec(
         name=name,
-        argv=(*(("nice", "-n", str(niceness)) if niceness else ()), sys.executable, "-m", f"kinemesh_{service or name}"),
+        argv=(
+            *(("nice", "-n", str(niceness)) if niceness else ()),
+            sys.executable,
+            "-m",
+            f"kinemesh_{service or name}",
+        ),
         ready=ready,
         log=log,
         address=address,

@@ -109,11 +109,10 @@ async def stream(
 
 def _repeatable(request: Request) -> Request:
     """The request, with an id of its own if it can have one and has none."""
-    if "request_id" not in type(request).DESCRIPTOR.fields_by_name or getattr(request, "request_id", ""):
+    if "request_id" not in type(request).DESCRIPTOR.fields_by_name:
         return request
-    named = type(request)()
-    named.CopyFrom(request)
-    named.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
+    named = type(request)(request_id=uuid.uuid4().hex)
+    named.MergeFrom(request)
     return named
 
 
