@@ -42,6 +42,7 @@ SERVICES = {
     "kinemesh.render.v1.RenderService",
     "kinemesh.route.v1.RouteService",
     "kinemesh.session.v1.SessionService",
+    "kinemesh.usage.v1.UsageService",
 }
 
 

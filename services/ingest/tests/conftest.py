@@ -35,6 +35,7 @@ from kinemesh.session.v1 import session_pb2_grpc
 from kinemesh.settings import NatsSettings
 from kinemesh.task.v1 import task_pb2
 from kinemesh.testing.fixtures import NatsServer, S3Server, triton_python
+from kinemesh.usage.v1 import usage_pb2_grpc
 
 STAGES = (
     "detect",
@@ -84,6 +85,7 @@ class Ingest:
     models: model_pb2_grpc.ModelServiceAsyncStub
     sessions: session_pb2_grpc.SessionServiceAsyncStub
     routes: route_pb2_grpc.RouteServiceAsyncStub
+    usage: usage_pb2_grpc.UsageServiceAsyncStub
     bus: Bus
     process: Process
     repository: Path
@@ -265,6 +267,7 @@ async def ingest(
             model_pb2_grpc.ModelServiceStub(channel),
             session_pb2_grpc.SessionServiceStub(channel),
             route_pb2_grpc.RouteServiceStub(channel),
+            usage_pb2_grpc.UsageServiceStub(channel),
             bus,
             supervisor.processes["ingest"],
             model_server[1],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from datetime import timedelta
 
 from kinemesh.asset.v1.asset_pb2_grpc import add_AssetServiceServicer_to_server
 from kinemesh.bus.connection import connect
@@ -19,6 +20,7 @@ from kinemesh.serving.server import Service, Servicer
 from kinemesh.session.v1.session_pb2_grpc import add_SessionServiceServicer_to_server
 from kinemesh.storage.store import ObjectStore
 from kinemesh.telemetry.tracing import trace_headers
+from kinemesh.usage.v1.usage_pb2_grpc import add_UsageServiceServicer_to_server
 from kinemesh_ingest.catalogue.database import answers, open_database
 from kinemesh_ingest.catalogue.outbox import pump
 from kinemesh_ingest.catalogue.sweeps import sweep
@@ -33,6 +35,7 @@ from kinemesh_ingest.gathering import gather
 from kinemesh_ingest.importing import Imports
 from kinemesh_ingest.models import ModelRpc
 from kinemesh_ingest.program import Program
+from kinemesh_ingest.quotas import Quotas, UsageRpc
 from kinemesh_ingest.registry import Registry
 from kinemesh_ingest.rpc import AssetRpc, JobRpc
 from kinemesh_ingest.sessions import SessionRpc
@@ -55,9 +58,12 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
         # One task more than workers keeps all of them busy, and a short job waits for no more than these.
         window = settings.conductor.window or settings.conductor.workers + 1
         conductor = Conductor(engine, window, settings.retention.late_sweep_s, settings.conductor.window_sec)
-        uploads = Uploads(engine, store, settings.upload, decoder)
+        quotas = Quotas(settings.quota)
+        kept = timedelta(hours=settings.retention.pending_upload_hours)
+        uploads = Uploads(engine, store, settings.upload, decoder, kept, quotas)
+        stack.push_async_callback(uploads.checks.close)
         registry = Registry(engine, triton)
-        maker = JobMaker(registry, conductor)
+        maker = JobMaker(registry, conductor, quotas)
         imports = Imports(engine, store, triton, program_of(settings.models))
         gallery = Gallery(engine, bus, store, settings.retention.sweep_interval_s)
         split = split_handler(store, decoder, settings.conductor, limits_of(settings.upload))
@@ -112,6 +118,11 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                     "kinemesh.route.v1.RouteService",
                     add_RouteServiceServicer_to_server,
                     RouteRpc(engine, store, conductor, settings.upload, decoder),
+                ),
+                Servicer(
+                    "kinemesh.usage.v1.UsageService",
+                    add_UsageServiceServicer_to_server,
+                    UsageRpc(engine, quotas),
                 ),
             ),
             loops=(publish, clean, conduct_jobs, take_part, imports.run, gallery.run, observe),

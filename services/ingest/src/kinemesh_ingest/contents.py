@@ -38,13 +38,21 @@ def check_size(kind: str, size: int, settings: UploadSettings) -> None:
     """
     if size <= 0:
         raise errors.InvalidArgument("EMPTY_FILE", "size_bytes must be at least 1.", field="size_bytes")
-    most = {
+    most = most_bytes(kind, settings)
+    if size > most:
+        raise errors.TooLarge(
+            "FILE_TOO_LARGE", f"{_NOUNS[kind]} may have at most {most // _MIB} MB.", field="size_bytes"
+        )
+
+
+def most_bytes(kind: str, settings: UploadSettings) -> int:
+    """The largest size that a file of a kind may have."""
+    most_mb = {
         assets.VIDEO: settings.max_size_mb,
         assets.IMAGE: settings.max_picture_mb,
         assets.WEIGHTS: settings.max_weights_mb,
     }[kind]
-    if size > most * _MIB:
-        raise errors.TooLarge("FILE_TOO_LARGE", f"{_NOUNS[kind]} may have at most {most} MB.", field="size_bytes")
+    return most_mb * _MIB
 
 
 def check_content(kind: str, source: RangeReader, settings: UploadSettings, decoder: Decoder) -> asset_pb2.Video | None:

@@ -25,6 +25,7 @@ from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.domain.pipelines import SPLIT
 from kinemesh_ingest.domain.timeline import Input
 from kinemesh_ingest.messages import to_environment
+from kinemesh_ingest.quotas import Quotas
 from kinemesh_ingest.registry import Registry
 
 Detecting: TypeAlias = (
@@ -38,6 +39,7 @@ class JobMaker:
 
     registry: Registry
     conductor: Conductor
+    quotas: Quotas
 
     async def complete(self, parameters: parameters_pb2.JobParameters, owner: str) -> parameters_pb2.JobParameters:
         """Name the model and the threshold that were left open, so that the job keeps them whatever changes later.
@@ -89,6 +91,7 @@ class JobMaker:
             REFERENCE_NOT_FOUND.
         :raises InvalidArgument: WRONG_ASSET_KIND, SUB_VIDEOS_OVERLAP, DIFFERENT_ROUTES.
         :raises FailedPrecondition: ASSET_NOT_READY, NO_CAMERAS, CAMERA_WITHOUT_VIDEOS, NO_REFERENCE.
+        :raises ResourceExhausted: QUOTA_EXCEEDED.
         """
         asked = detecting(parameters)
         for model in _models_of(asked):
@@ -124,6 +127,7 @@ class JobMaker:
             named = [one.attempt_id for one in parameters.route_match.attempts if one.attempt_id]
             await attempts.add_job(connection, job_id, named)
         await self.conductor.start(connection, row, inputs)
+        await self.quotas.require_job(connection, owner)
         return row
 
 

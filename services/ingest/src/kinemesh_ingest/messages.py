@@ -34,6 +34,7 @@ def to_asset(row: AnyRow) -> asset_pb2.Asset:
         content_type=row.content_type,
         size_bytes=row.size_bytes,
         kind=asset_pb2.AssetKind.Value(f"ASSET_KIND_{row.kind}"),
+        sha256=row.sha256,
         state=asset_pb2.AssetState.Value(f"ASSET_STATE_{row.state}"),
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),

@@ -50,6 +50,11 @@ class AssetRpc(asset_pb2_grpc.AssetServiceServicer):
     ) -> asset_pb2.CreateUploadResponse:
         return await self._uploads.announce(request, caller(context))
 
+    async def GetUpload(  # noqa: N802
+        self, request: asset_pb2.GetUploadRequest, context: Any
+    ) -> asset_pb2.GetUploadResponse:
+        return await self._uploads.state(request.asset_id, caller(context))
+
     async def ConfirmUpload(  # noqa: N802
         self, request: asset_pb2.ConfirmUploadRequest, context: Any
     ) -> asset_pb2.ConfirmUploadResponse:
@@ -69,6 +74,9 @@ class AssetRpc(asset_pb2_grpc.AssetServiceServicer):
     ) -> asset_pb2.ListAssetsResponse:
         wanted = page_request(request.page_size, request.page_token, request.skip)
         mine = assets_table.c.owner == caller(context)
+        if request.states:
+            names = [asset_pb2.AssetState.Name(state).removeprefix("ASSET_STATE_") for state in request.states]
+            mine = and_(mine, assets_table.c.state.in_(names))
         async with self._engine.connect() as connection:
             page = await newest_first(connection, assets_table, "asset_id", mine, wanted)
         return asset_pb2.ListAssetsResponse(
@@ -84,7 +92,9 @@ class AssetRpc(asset_pb2_grpc.AssetServiceServicer):
                 return asset_pb2.DeleteAssetResponse()
             row = await assets.find(connection, request.asset_id, owner, lock=True)
             await assets.remove(connection, row.asset_id)
-            await sweeps.order(connection, keys.asset_prefix(row.asset_id))
+            # A part that was on its way, or a check that was joining them, may come later than the first sweep.
+            late = (self._conductor.late_sweep_s,) if row.state == assets.PENDING else ()
+            await sweeps.order(connection, keys.asset_prefix(row.asset_id), delays_s=(0.0, *late))
             await requests.claim(connection, owner, "DeleteAsset", request.request_id, row.asset_id)
         self._conductor.swept.set()
         return asset_pb2.DeleteAssetResponse()

@@ -36,6 +36,16 @@ class UploadSettings(Group):
     max_duration_s: float = Field(default=12 * 3600.0, gt=0)
 
 
+class QuotaSettings(Group):
+    """What an owner may use who has no limits of their own; 0 sets none."""
+
+    storage_gb: float = Field(
+        default=0, ge=0, description="of assets, announced uploads and outputs of jobs; 1 GB is 10⁹ bytes"
+    )
+    active_jobs: int = Field(default=0, ge=0, description="jobs that have not ended")
+    pending_uploads: int = Field(default=0, ge=0, description="uploads that were announced and not confirmed")
+
+
 class ModelsSettings(Group):
     """How models are brought in while the mesh runs; without a program and a repository none can be."""
 
@@ -97,6 +107,7 @@ class IngestSettings(ServiceSettings):
     database: DatabaseSettings = DatabaseSettings()
     upload: UploadSettings = UploadSettings()
     decoding: DecodingSettings = DecodingSettings()
+    quota: QuotaSettings = QuotaSettings()
     models: ModelsSettings = ModelsSettings()
     conductor: ConductorSettings = ConductorSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -25,11 +25,12 @@ _STREAM_PART = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One uploaded part: its number, from 1, and the ETag that the store answered."""
+    """One uploaded part: its number, from 1, the ETag that the store answered, and when it arrived if listed."""
 
     number: int
     etag: str
     size: int | None = None
+    modified: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +78,22 @@ class Multipart:
         return Part(number, etag, len(data))
 
     async def list_parts(self, key: str, upload_id: str) -> tuple[Part, ...]:
-        """The parts that have arrived, in order."""
+        """The parts that have arrived, in order.
+
+        A part that was sent several times with different bytes may be listed as often: SeaweedFS keeps them all, and
+        joins the one whose ETag is named.
+
+        :raises NotFound: ``UPLOAD_NOT_FOUND``, also once the upload is complete.
+        """
 
         def collect() -> tuple[Part, ...]:
             parts: list[Part] = []
             marker: str | None = None
             while len(parts) <= MAX_PARTS:
                 page = self._client._list_parts(self._bucket, key, upload_id, part_number_marker=marker)
-                parts += [Part(part.part_number, part.etag.strip('"'), part.size) for part in page.parts]
+                parts += [
+                    Part(part.part_number, part.etag.strip('"'), part.size, part.last_modified) for part in page.parts
+                ]
                 if not page.is_truncated or page.next_part_number_marker is None:
                     break
                 marker = str(page.next_part_number_marker)

@@ -92,6 +92,18 @@ async def settle(connection: AsyncConnection, asset_id: str, **values: Any) -> A
     return row
 
 
+async def open_upload(connection: AsyncConnection, asset_id: str, upload_id: str, instead_of: str) -> AnyRow | None:
+    """Give an upload the parts of ``upload_id`` unless somebody else was first; None if the asset is gone."""
+    change = update(assets).where(assets.c.asset_id == asset_id, assets.c.upload_id == instead_of)
+    await connection.execute(change.values(upload_id=upload_id))
+    return (await connection.execute(select(assets).where(assets.c.asset_id == asset_id))).one_or_none()
+
+
+async def note_checked(connection: AsyncConnection, asset_id: str, checked: int) -> None:
+    """Remember how far the check of the checksum is."""
+    await connection.execute(update(assets).where(assets.c.asset_id == asset_id).values(checked_bytes=checked))
+
+
 async def remove(connection: AsyncConnection, asset_id: str) -> None:
     """Delete an asset that no unfinished job reads, nothing in the catalogue names, and no import is of.
 

@@ -48,7 +48,9 @@ async def sweep(
     while not stop.is_set():
         wake.clear()
         try:
-            await _abandon_uploads(engine, store, timedelta(hours=retention.pending_upload_hours))
+            await _abandon_uploads(
+                engine, store, timedelta(hours=retention.pending_upload_hours), retention.late_sweep_s
+            )
             await temporary.clean_expired(engine, store, timedelta(hours=retention.matching_hours))
             while await _sweep_batch(engine, bus, store):
                 pass
@@ -78,10 +80,10 @@ async def _sweep_batch(engine: AsyncEngine, bus: Bus, store: ObjectStore) -> boo
         return len(rows) == _BATCH
 
 
-async def _abandon_uploads(engine: AsyncEngine, store: ObjectStore, age: timedelta) -> None:
+async def _abandon_uploads(engine: AsyncEngine, store: ObjectStore, age: timedelta, late_s: float) -> None:
     async with engine.begin() as connection:
         for row in await assets.remove_abandoned(connection, age):
             if row.upload_id:
                 with contextlib.suppress(KinemeshError):
                     await store.multipart.abort(keys.asset_source(row.asset_id), row.upload_id)
-            await order(connection, keys.asset_prefix(row.asset_id))
+            await order(connection, keys.asset_prefix(row.asset_id), delays_s=(0.0, late_s))

@@ -50,6 +50,10 @@ assets = Table(
     Column("kind", Text, nullable=False, server_default="VIDEO"),
     Column("state", Text, nullable=False),
     Column("upload_id", Text, nullable=False, comment="of the multipart upload, empty without one"),
+    Column("sha256", Text, nullable=False, server_default="", comment="that the user gave, or empty"),
+    Column(
+        "checked_bytes", BigInteger, nullable=False, server_default="0", comment="read by the check of the checksum"
+    ),
     Column("video", JSONB(none_as_null=True)),
     Column("failure", JSONB(none_as_null=True)),
     _time("create_time"),

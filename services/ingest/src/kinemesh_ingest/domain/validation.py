@@ -10,6 +10,7 @@ from kinemesh.errors import InvalidArgument
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _MODEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 _MAX_COLORS = 32
 _MAX_LABELS = 1000
@@ -58,6 +59,17 @@ def check_filename(value: str) -> str:
     if not name or len(name) > 255 or any(ord(char) < 32 for char in name):
         raise InvalidArgument("INVALID_FILENAME", "filename must be 1 to 255 printable characters.", field="filename")
     return name
+
+
+def check_sha256(field: str, value: str) -> str:
+    """A SHA-256 in lower case; empty stays empty.
+
+    :raises InvalidArgument: INVALID_CHECKSUM.
+    """
+    digits = value.lower()
+    if digits and not _SHA256.match(digits):
+        raise InvalidArgument("INVALID_CHECKSUM", f"{field} must be 64 hexadecimal digits.", field=field)
+    return digits
 
 
 def check_text(field: str, value: str, most: int, *, needed: bool = False, lines: bool = False) -> None:

@@ -94,6 +94,7 @@ class Asset(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
     asset_id: _builtins.str
     """Opaque id."""
     owner: _builtins.str
@@ -108,6 +109,8 @@ class Asset(_message.Message):
     """Where it stands."""
     kind: Global___AssetKind.ValueType
     """What it is."""
+    sha256: _builtins.str
+    """SHA-256 that the user gave, in lower-case hexadecimal digits; empty without one. Of a READY asset it is right."""
     @_builtins.property
     def video(self) -> Global___Video:
         """What the probe found of a video, once READY."""
@@ -138,10 +141,11 @@ class Asset(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         kind: Global___AssetKind.ValueType = ...,
+        sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "failure", b"failure", "update_time", b"update_time", "video", b"video"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "content_type", b"content_type", "create_time", b"create_time", "failure", b"failure", "filename", b"filename", "kind", b"kind", "owner", b"owner", "size_bytes", b"size_bytes", "state", b"state", "update_time", b"update_time", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "content_type", b"content_type", "create_time", b"create_time", "failure", b"failure", "filename", b"filename", "kind", b"kind", "owner", b"owner", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "update_time", b"update_time", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -224,6 +228,36 @@ class UploadPart(_message.Message):
 Global___UploadPart: _TypeAlias = UploadPart  # noqa: Y015
 
 @_typing.final
+class UploadedPart(_message.Message):
+    """A part that has arrived."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PART_NUMBER_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    part_number: _builtins.int
+    """Number of the part, from 1."""
+    size_bytes: _builtins.int
+    """Its bytes."""
+    etag: _builtins.str
+    """ETag that storage answered to the part's PUT."""
+    def __init__(
+        self,
+        *,
+        part_number: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "part_number", b"part_number", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadedPart: _TypeAlias = UploadedPart  # noqa: Y015
+
+@_typing.final
 class CompletedPart(_message.Message):
     """A part that has been uploaded."""
 
@@ -260,16 +294,24 @@ class CreateUploadRequest(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    STREAMED_FIELD_NUMBER: _builtins.int
     filename: _builtins.str
     """Name of the file."""
     content_type: _builtins.str
     """Media type of the file."""
     size_bytes: _builtins.int
-    """Exact size in bytes."""
+    """Exact size in bytes; 0 when it is `streamed`."""
     request_id: _builtins.str
     """Makes a repeated call answer with the first call's asset."""
     kind: Global___AssetKind.ValueType
     """What it is."""
+    sha256: _builtins.str
+    """SHA-256 of the file, 64 hexadecimal digits, to be checked when it is there; empty for no such check."""
+    streamed: _builtins.bool
+    """Whether the size is known only at the end. The caller then writes the parts itself, with credentials of storage,
+    and tells the size when it confirms.
+    """
     def __init__(
         self,
         *,
@@ -278,10 +320,12 @@ class CreateUploadRequest(_message.Message):
         size_bytes: _builtins.int = ...,
         request_id: _builtins.str = ...,
         kind: Global___AssetKind.ValueType = ...,
+        sha256: _builtins.str = ...,
+        streamed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "filename", b"filename", "kind", b"kind", "request_id", b"request_id", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "filename", b"filename", "kind", b"kind", "request_id", b"request_id", "sha256", b"sha256", "size_bytes", b"size_bytes", "streamed", b"streamed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -320,14 +364,20 @@ class CreateUploadResponse(_message.Message):
     EXPIRES_IN_SEC_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     PART_SIZE_FIELD_NUMBER: _builtins.int
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    MOST_BYTES_FIELD_NUMBER: _builtins.int
     upload_url: _builtins.str
-    """URL for a single PUT of the whole file; empty when `parts` are given."""
+    """URL for a single PUT of the whole file; empty when `parts` are given, and of a streamed upload."""
     method: _builtins.str
     """HTTP method to use."""
     expires_in_sec: _builtins.int
     """Seconds until the URLs expire."""
     part_size: _builtins.int
     """Size in bytes of every part but the last."""
+    upload_id: _builtins.str
+    """Id of the multipart upload, for a streamed one."""
+    most_bytes: _builtins.int
+    """Most bytes that a streamed upload may come to: what its kind and the owner's quota allow."""
     @_builtins.property
     def asset(self) -> Global___Asset:
         """The new asset."""
@@ -350,14 +400,88 @@ class CreateUploadResponse(_message.Message):
         expires_in_sec: _builtins.int = ...,
         parts: _abc.Iterable[Global___UploadPart] | None = ...,
         part_size: _builtins.int = ...,
+        upload_id: _builtins.str = ...,
+        most_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "expires_in_sec", b"expires_in_sec", "headers", b"headers", "method", b"method", "part_size", b"part_size", "parts", b"parts", "upload_url", b"upload_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "expires_in_sec", b"expires_in_sec", "headers", b"headers", "method", b"method", "most_bytes", b"most_bytes", "part_size", b"part_size", "parts", b"parts", "upload_id", b"upload_id", "upload_url", b"upload_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateUploadResponse: _TypeAlias = CreateUploadResponse  # noqa: Y015
+
+@_typing.final
+class GetUploadRequest(_message.Message):
+    """Asks how far an upload is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    asset_id: _builtins.str
+    """Which asset."""
+    def __init__(
+        self,
+        *,
+        asset_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUploadRequest: _TypeAlias = GetUploadRequest  # noqa: Y015
+
+@_typing.final
+class GetUploadResponse(_message.Message):
+    """How far an upload is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    UPLOAD_FIELD_NUMBER: _builtins.int
+    UPLOADED_FIELD_NUMBER: _builtins.int
+    UPLOADED_BYTES_FIELD_NUMBER: _builtins.int
+    CHECKED_BYTES_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    uploaded_bytes: _builtins.int
+    """Their bytes; all of them once READY."""
+    checked_bytes: _builtins.int
+    """Bytes that the check of the checksum has read, while or after it runs."""
+    @_builtins.property
+    def asset(self) -> Global___Asset:
+        """The asset."""
+
+    @_builtins.property
+    def upload(self) -> Global___CreateUploadResponse:
+        """Where what is missing goes; not set once the asset is no longer PENDING."""
+
+    @_builtins.property
+    def uploaded(self) -> _containers.RepeatedCompositeFieldContainer[Global___UploadedPart]:
+        """Parts that have arrived whole; a file in one piece counts as one."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the upload can go on; not set once the asset is no longer PENDING."""
+
+    def __init__(
+        self,
+        *,
+        asset: Global___Asset | None = ...,
+        upload: Global___CreateUploadResponse | None = ...,
+        uploaded: _abc.Iterable[Global___UploadedPart] | None = ...,
+        uploaded_bytes: _builtins.int = ...,
+        checked_bytes: _builtins.int = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "expire_time", b"expire_time", "upload", b"upload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "checked_bytes", b"checked_bytes", "expire_time", b"expire_time", "upload", b"upload", "uploaded", b"uploaded", "uploaded_bytes", b"uploaded_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUploadResponse: _TypeAlias = GetUploadResponse  # noqa: Y015
 
 @_typing.final
 class ConfirmUploadRequest(_message.Message):
@@ -368,10 +492,13 @@ class ConfirmUploadRequest(_message.Message):
     ASSET_ID_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
     asset_id: _builtins.str
     """Which asset."""
     request_id: _builtins.str
     """Makes a repeated call answer as the first did."""
+    size_bytes: _builtins.int
+    """Size in bytes of a streamed upload."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CompletedPart]:
         """The parts of a large upload."""
@@ -382,10 +509,11 @@ class ConfirmUploadRequest(_message.Message):
         asset_id: _builtins.str = ...,
         parts: _abc.Iterable[Global___CompletedPart] | None = ...,
         request_id: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "parts", b"parts", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "parts", b"parts", "request_id", b"request_id", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -470,22 +598,28 @@ class ListAssetsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SKIP_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most assets to answer with; 20 when 0, at most 100."""
     page_token: _builtins.str
     """Token of the page, from the answer before."""
     skip: _builtins.int
     """Number of assets to leave out first; an alternative to a token."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___AssetState.ValueType]:
+        """Only assets in these states; all when empty."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         skip: _builtins.int = ...,
+        states: _abc.Iterable[Global___AssetState.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "skip", b"skip"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "skip", b"skip", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class AssetServiceStub:
                 request_serializer=kinemesh_dot_asset_dot_v1_dot_asset__pb2.CreateUploadRequest.SerializeToString,
                 response_deserializer=kinemesh_dot_asset_dot_v1_dot_asset__pb2.CreateUploadResponse.FromString,
                 _registered_method=True)
+        self.GetUpload = channel.unary_unary(
+                '/kinemesh.asset.v1.AssetService/GetUpload',
+                request_serializer=kinemesh_dot_asset_dot_v1_dot_asset__pb2.GetUploadRequest.SerializeToString,
+                response_deserializer=kinemesh_dot_asset_dot_v1_dot_asset__pb2.GetUploadResponse.FromString,
+                _registered_method=True)
         self.ConfirmUpload = channel.unary_unary(
                 '/kinemesh.asset.v1.AssetService/ConfirmUpload',
                 request_serializer=kinemesh_dot_asset_dot_v1_dot_asset__pb2.ConfirmUploadRequest.SerializeToString,
@@ -78,8 +83,15 @@ class AssetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUpload(self, request, context):
+        """Answers with what has arrived of an upload, and URLs for what is missing: to go on after a loss.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ConfirmUpload(self, request, context):
-        """Says that the bytes are there; checks size and content, after which jobs may use the asset.
+        """Says that the bytes are there; checks size, checksum and content, after which jobs may use the asset.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,6 +132,11 @@ def add_AssetServiceServicer_to_server(servicer, server):
                     servicer.CreateUpload,
                     request_deserializer=kinemesh_dot_asset_dot_v1_dot_asset__pb2.CreateUploadRequest.FromString,
                     response_serializer=kinemesh_dot_asset_dot_v1_dot_asset__pb2.CreateUploadResponse.SerializeToString,
+            ),
+            'GetUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpload,
+                    request_deserializer=kinemesh_dot_asset_dot_v1_dot_asset__pb2.GetUploadRequest.FromString,
+                    response_serializer=kinemesh_dot_asset_dot_v1_dot_asset__pb2.GetUploadResponse.SerializeToString,
             ),
             'ConfirmUpload': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmUpload,
@@ -175,6 +192,33 @@ class AssetService:
             '/kinemesh.asset.v1.AssetService/CreateUpload',
             kinemesh_dot_asset_dot_v1_dot_asset__pb2.CreateUploadRequest.SerializeToString,
             kinemesh_dot_asset_dot_v1_dot_asset__pb2.CreateUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kinemesh.asset.v1.AssetService/GetUpload',
+            kinemesh_dot_asset_dot_v1_dot_asset__pb2.GetUploadRequest.SerializeToString,
+            kinemesh_dot_asset_dot_v1_dot_asset__pb2.GetUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,

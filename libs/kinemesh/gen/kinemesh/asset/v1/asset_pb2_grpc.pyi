@@ -35,8 +35,10 @@ class AssetServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AssetServiceAsyncStub: ...
     CreateUpload: _grpc.UnaryUnaryMultiCallable[_asset_pb2.CreateUploadRequest, _asset_pb2.CreateUploadResponse]
     """Announces an upload and answers with URLs that take the bytes; nothing passes through the API."""
+    GetUpload: _grpc.UnaryUnaryMultiCallable[_asset_pb2.GetUploadRequest, _asset_pb2.GetUploadResponse]
+    """Answers with what has arrived of an upload, and URLs for what is missing: to go on after a loss."""
     ConfirmUpload: _grpc.UnaryUnaryMultiCallable[_asset_pb2.ConfirmUploadRequest, _asset_pb2.ConfirmUploadResponse]
-    """Says that the bytes are there; checks size and content, after which jobs may use the asset."""
+    """Says that the bytes are there; checks size, checksum and content, after which jobs may use the asset."""
     GetAsset: _grpc.UnaryUnaryMultiCallable[_asset_pb2.GetAssetRequest, _asset_pb2.GetAssetResponse]
     """Reads one asset."""
     ListAssets: _grpc.UnaryUnaryMultiCallable[_asset_pb2.ListAssetsRequest, _asset_pb2.ListAssetsResponse]
@@ -53,8 +55,10 @@ class AssetServiceAsyncStub(AssetServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateUpload: _aio.UnaryUnaryMultiCallable[_asset_pb2.CreateUploadRequest, _asset_pb2.CreateUploadResponse]  # type: ignore[assignment]
     """Announces an upload and answers with URLs that take the bytes; nothing passes through the API."""
+    GetUpload: _aio.UnaryUnaryMultiCallable[_asset_pb2.GetUploadRequest, _asset_pb2.GetUploadResponse]  # type: ignore[assignment]
+    """Answers with what has arrived of an upload, and URLs for what is missing: to go on after a loss."""
     ConfirmUpload: _aio.UnaryUnaryMultiCallable[_asset_pb2.ConfirmUploadRequest, _asset_pb2.ConfirmUploadResponse]  # type: ignore[assignment]
-    """Says that the bytes are there; checks size and content, after which jobs may use the asset."""
+    """Says that the bytes are there; checks size, checksum and content, after which jobs may use the asset."""
     GetAsset: _aio.UnaryUnaryMultiCallable[_asset_pb2.GetAssetRequest, _asset_pb2.GetAssetResponse]  # type: ignore[assignment]
     """Reads one asset."""
     ListAssets: _aio.UnaryUnaryMultiCallable[_asset_pb2.ListAssetsRequest, _asset_pb2.ListAssetsResponse]  # type: ignore[assignment]
@@ -76,12 +80,20 @@ class AssetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Announces an upload and answers with URLs that take the bytes; nothing passes through the API."""
 
     @_abc_1.abstractmethod
+    def GetUpload(
+        self,
+        request: _asset_pb2.GetUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asset_pb2.GetUploadResponse, _abc.Awaitable[_asset_pb2.GetUploadResponse]]:
+        """Answers with what has arrived of an upload, and URLs for what is missing: to go on after a loss."""
+
+    @_abc_1.abstractmethod
     def ConfirmUpload(
         self,
         request: _asset_pb2.ConfirmUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_asset_pb2.ConfirmUploadResponse, _abc.Awaitable[_asset_pb2.ConfirmUploadResponse]]:
-        """Says that the bytes are there; checks size and content, after which jobs may use the asset."""
+        """Says that the bytes are there; checks size, checksum and content, after which jobs may use the asset."""
 
     @_abc_1.abstractmethod
     def GetAsset(
