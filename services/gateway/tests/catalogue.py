@@ -48,6 +48,8 @@ class Catalogue:
     attempts: dict[str, catalogue_pb2.Attempt] = field(default_factory=dict)
     references: dict[str, reference_pb2.ReferenceImage] = field(default_factory=dict)
     uploads: dict[str, str] = field(default_factory=dict)
+    most_bytes: int = 1 << 40
+    quota_bytes: int | None = None
     requests: dict[str, str] = field(default_factory=dict)
     logs: dict[str, list[job_pb2.JobLog]] = field(default_factory=dict)
     calls: list[tuple[str, dict[str, str]]] = field(default_factory=list)

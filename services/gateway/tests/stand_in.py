@@ -20,6 +20,7 @@ from kinemesh.model.v1 import model_pb2, model_pb2_grpc
 from kinemesh.serving.interceptor import CallInterceptor
 from kinemesh.session.v1 import session_pb2, session_pb2_grpc
 from kinemesh.storage import Part, keys
+from kinemesh.usage.v1 import usage_pb2, usage_pb2_grpc
 
 from .catalogue import Catalogue, now
 from .routes_stand_in import add_match, add_routes
@@ -37,7 +38,7 @@ class Assets(asset_pb2_grpc.AssetServiceServicer):
 
     async def CreateUpload(self, request: Any, context: Any) -> Any:  # noqa: N802
         owner = await self.c.heard("CreateUpload", context)
-        if not request.size_bytes:
+        if not request.size_bytes and not request.streamed:
             raise errors.InvalidArgument("EMPTY_FILE", "size_bytes must be at least 1.", field="size_bytes")
         asset_id = f"asset-{next(self.c.ids)}"
         if request.request_id:
@@ -49,6 +50,7 @@ class Assets(asset_pb2_grpc.AssetServiceServicer):
             content_type=request.content_type,
             size_bytes=request.size_bytes,
             kind=request.kind,
+            sha256=request.sha256,
             state=asset_pb2.ASSET_STATE_PENDING,
             create_time=now(),
             update_time=now(),
@@ -56,6 +58,11 @@ class Assets(asset_pb2_grpc.AssetServiceServicer):
         self.c.assets.setdefault(asset_id, asset)
         response = asset_pb2.CreateUploadResponse(asset=asset, method="PUT", expires_in_sec=900)
         key = keys.asset_source(asset_id)
+        if request.streamed:
+            upload_id = self.c.uploads[asset_id] = await self.c.store.multipart.create(key, request.content_type)
+            room = {"most_bytes": self.c.most_bytes, "quota_bytes": self.c.quota_bytes}
+            response.MergeFrom(asset_pb2.CreateUploadResponse(upload_id=upload_id, part_size=PART, **room))
+            return response
         if request.size_bytes <= 4 * PART:
             response.upload_url = self.c.store.presign_put(key)
             response.headers["Content-Type"] = request.content_type
@@ -65,6 +72,23 @@ class Assets(asset_pb2_grpc.AssetServiceServicer):
         for number in range(1, -(-request.size_bytes // PART) + 1):
             url = self.c.store.multipart.presign_part(key, upload_id, number, _FIFTEEN_MINUTES)
             response.parts.add(part_number=number, url=url)
+        return response
+
+    async def GetUpload(self, request: Any, context: Any) -> Any:  # noqa: N802
+        asset = self.c.asset(request.asset_id, await self.c.heard("GetUpload", context))
+        response = asset_pb2.GetUploadResponse(asset=asset)
+        if asset.state != asset_pb2.ASSET_STATE_PENDING:
+            return response
+        key, upload_id = keys.asset_source(asset.asset_id), self.c.uploads[asset.asset_id]
+        response.expire_time.CopyFrom(asset.create_time)
+        response.upload.CopyFrom(asset_pb2.CreateUploadResponse(method="PUT", expires_in_sec=900, part_size=PART))
+        parts = await self.c.store.multipart.list_parts(key, upload_id)
+        for part in parts:
+            response.uploaded.add(part_number=part.number, size_bytes=part.size, etag=part.etag)
+        response.uploaded_bytes = sum(part.size or 0 for part in parts)
+        for number in set(range(1, -(-asset.size_bytes // PART) + 1)) - {part.number for part in parts}:
+            url = self.c.store.multipart.presign_part(key, upload_id, number, _FIFTEEN_MINUTES)
+            response.upload.parts.add(part_number=number, url=url)
         return response
 
     async def ConfirmUpload(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -79,6 +103,7 @@ class Assets(asset_pb2_grpc.AssetServiceServicer):
             info = await self.c.store.stat(key)
         except errors.NotFound:
             raise errors.FailedPrecondition("UPLOAD_MISSING", "No bytes have been uploaded for this asset.") from None
+        asset.size_bytes = asset.size_bytes or request.size_bytes
         head = b"".join([chunk async for chunk in self.c.store.stream(key, 0, min(32, info.size))])
         error: errors.InvalidArgument | None = None
         if info.size != asset.size_bytes:
@@ -101,6 +126,7 @@ class Assets(asset_pb2_grpc.AssetServiceServicer):
     async def ListAssets(self, request: Any, context: Any) -> Any:  # noqa: N802
         owner = await self.c.heard("ListAssets", context)
         mine = [asset for asset in reversed(self.c.assets.values()) if asset.owner == owner]
+        mine = [asset for asset in mine if not request.states or asset.state in request.states]
         items, token, total = self.c.page(mine, request)
         return asset_pb2.ListAssetsResponse(assets=items, next_page_token=token, total_size=total)
 
@@ -109,6 +135,20 @@ class Assets(asset_pb2_grpc.AssetServiceServicer):
         del self.c.assets[request.asset_id]
         await self.c.store.delete_prefix(keys.asset_prefix(request.asset_id))
         return asset_pb2.DeleteAssetResponse()
+
+
+class Usage(usage_pb2_grpc.UsageServiceServicer):
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.c = catalogue
+
+    async def GetUsage(self, _request: Any, context: Any) -> Any:  # noqa: N802
+        owner = await self.c.heard("GetUsage", context)
+        pending = [a for a in self.c.assets.values() if (a.owner, a.state) == (owner, asset_pb2.ASSET_STATE_PENDING)]
+        return usage_pb2.GetUsageResponse(
+            stored_bytes=usage_pb2.Measure(used=7, limit=1000),
+            pending_uploads=usage_pb2.Measure(used=len(pending)),
+            active_jobs=usage_pb2.Measure(),
+        )
 
 
 class Jobs(job_pb2_grpc.JobServiceServicer):
@@ -331,6 +371,7 @@ async def serve_catalogue(catalogue: Catalogue) -> AsyncIterator[tuple[str, Heal
     job_pb2_grpc.add_JobServiceServicer_to_server(jobs(catalogue), server)
     model_pb2_grpc.add_ModelServiceServicer_to_server(models(catalogue), server)
     session_pb2_grpc.add_SessionServiceServicer_to_server(sessions(catalogue), server)
+    usage_pb2_grpc.add_UsageServiceServicer_to_server(cast(Any, Usage)(catalogue), server)
     add_sites(catalogue, server)
     add_routes(catalogue, server)
     health = HealthServicer()

@@ -11,11 +11,14 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from kinemesh.errors import DeadlineExceeded, UnsupportedMedia
+from kinemesh_gateway.rest.context import Caller
 from kinemesh_gateway.rest.middleware import RequestContext
-from kinemesh_gateway.rest.upload import Expected, Uploader
+from kinemesh_gateway.rest.multipart import Expected
+from kinemesh_gateway.rest.upload import Uploader
 from kinemesh_gateway.settings import HttpSettings, UploadSettings
 
 SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "path": "/x", "headers": [(b"host", b"localhost")]}
+NOBODY = Caller(None, "nobody")  # type: ignore[arg-type]  # whose calls never come to it
 
 
 async def never() -> Message:
@@ -27,7 +30,7 @@ async def test_a_client_that_falls_silent_is_let_go() -> None:
     scope = {**SCOPE, "headers": [(b"content-type", b"multipart/form-data; boundary=b")]}
     uploader = Uploader(UploadSettings(idle_timeout_s=0.05))
     with pytest.raises(DeadlineExceeded) as refused:
-        async with uploader.receive(Request(scope, never)):
+        async with uploader.receive(Request(scope, never), NOBODY):
             pass
     assert refused.value.reason == "UPLOAD_STALLED"
 
@@ -40,8 +43,9 @@ async def test_a_files_name_is_refused_before_the_file_has_come() -> None:
     async def stalls() -> Message:
         return sent.pop() if sent else await never()
 
+    expected = Expected(suffixes=(".mp4",))
     with pytest.raises(UnsupportedMedia) as refused:
-        async with Uploader(UploadSettings()).receive(Request(scope, stalls), Expected(suffixes=(".mp4",))):
+        async with Uploader(UploadSettings()).receive(Request(scope, stalls), NOBODY, expected):
             pass
     assert refused.value.reason == "UNSUPPORTED_CONTAINER"
 

@@ -56,7 +56,6 @@ async def process(gateway: Any, tmp_path: Path) -> AsyncIterator[tuple[asyncio.s
         "KINEMESH_S3__ENDPOINT": s3.endpoint,
         "KINEMESH_S3__ACCESS_KEY": s3.access_key,
         "KINEMESH_S3__SECRET_KEY": s3.secret_key.get_secret_value(),
-        "KINEMESH_UPLOADS__SPOOL_DIR": str(tmp_path),
         "KINEMESH_PITSTOP__MODEL": "person_detector",
         "KINEMESH_PITSTOP__THRESHOLD": "0.3",
         "KINEMESH_PITSTOP__MAX_FILE_SIZE_MB": "1",

@@ -19,6 +19,7 @@ from kinemesh.route.v1 import route_pb2_grpc
 from kinemesh.serving.channel import open_channel
 from kinemesh.serving.health import Check
 from kinemesh.session.v1 import session_pb2_grpc
+from kinemesh.usage.v1 import usage_pb2_grpc
 from kinemesh_gateway.settings import UpstreamSettings
 
 _HEALTH_S = 2.0
@@ -38,6 +39,7 @@ class Upstreams:
     models: Any
     routes: Any
     sessions: Any
+    usage: Any
     checks: Mapping[str, Check]
 
 
@@ -59,6 +61,7 @@ async def connect_upstreams(settings: UpstreamSettings) -> AsyncIterator[Upstrea
             models=model_pb2_grpc.ModelServiceStub(ingest),
             routes=route_pb2_grpc.RouteServiceStub(ingest),
             sessions=session_pb2_grpc.SessionServiceStub(ingest),
+            usage=usage_pb2_grpc.UsageServiceStub(ingest),
             checks={name: _serving(channel) for name, channel in channels.items()},
         )
 

@@ -77,7 +77,6 @@ class UploadSettings(Group):
 
     max_size_mb: int = Field(default=5120, ge=1)
     concurrent: int = Field(default=4, ge=1, le=64)
-    spool_dir: str = Field(default="", description="a folder on disk, not in memory; the system's own if empty")
     idle_timeout_s: float = Field(default=60.0, gt=0, description="longest silence of a client that sends")
 
 

@@ -87,8 +87,9 @@ class Uploads:
             row = await self._opened(row)
         response = self._where_to_put(row, ())
         if request.streamed:
-            most = most_bytes(kind, self.settings)
-            response.most_bytes = most if left is None else min(most, left)
+            response.most_bytes = most_bytes(kind, self.settings)
+            if left is not None:
+                response.quota_bytes = left
         return response
 
     async def state(self, asset_id: str, owner: str) -> asset_pb2.GetUploadResponse:

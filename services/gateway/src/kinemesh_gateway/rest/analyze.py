@@ -23,7 +23,7 @@ from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.forms import checked, form_document, json_field
 from kinemesh_gateway.rest.parameters import PoseParameters
 from kinemesh_gateway.rest.pose_pages import frames_in, pose_page
-from kinemesh_gateway.rest.schemas import Announcement, Body, DonePart, PartUrl
+from kinemesh_gateway.rest.schemas import Announcement, Body, DonePart, PartUrl, UploadState
 
 PATH = "/api/v1/analyze"
 router = APIRouter(prefix=PATH, tags=["movement analysis"])
@@ -117,7 +117,7 @@ class Result(BaseModel):
 )
 async def create_upload_url(body: Announcement, call: CallerDep, key: IdempotencyKey) -> Any:
     """Begin: answers with where to PUT the video, straight to storage."""
-    created = await assets.announce(call, body.filename, body.content_type, body.size_bytes, key)
+    created = await assets.announce(call, body, key)
     answer: dict[str, Any] = {
         "job_id": created.asset.asset_id,
         "upload_url": created.upload_url or None,
@@ -128,6 +128,20 @@ async def create_upload_url(body: Announcement, call: CallerDep, key: Idempotenc
     if created.parts:
         answer |= {"parts": [to_json(part) for part in created.parts], "part_size": created.part_size}
     return answer
+
+
+@router.get("/{job_id}/upload", response_model=UploadState, responses=documented(404))
+async def get_upload(job_id: JobId, call: CallerDep) -> Any:
+    """What of the video has arrived, and fresh URLs for the rest."""
+    return assets.upload_state(await assets.find_upload(call, job_id))
+
+
+@router.delete("/{job_id}/upload", status_code=204, responses=documented(404, 409))
+async def give_up_upload(job_id: JobId, call: CallerDep, key: IdempotencyKey) -> None:
+    """Give up an upload that has not been confirmed: what has arrived is deleted."""
+    if (await assets.find(call, job_id)).state == asset_pb2.ASSET_STATE_READY:
+        raise FailedPrecondition("UPLOAD_CONFIRMED", "The upload has been confirmed; delete the job instead.")
+    await assets.delete_asset(job_id, call, key)
 
 
 @router.post("/confirm", status_code=202, response_model=Accepted, responses=documented(400, 404, 409, 413, 415))
@@ -151,10 +165,10 @@ async def analyze(request: Request, response: Response, call: CallerDep) -> Any:
     """All in one request, with the video passing through the API; ask for an `upload-url` instead."""
     response.headers.update(_DEPRECATED)
     uploader = request.app.state.uploader
-    async with uploader.receive(request) as form:
+    async with uploader.receive(request, call) as form:
         wanted = _job_parameters(checked(PoseParameters, json_field(form.fields, "parameters", {}), "parameters"))
-        async with assets.from_form(call, uploader, form) as asset:
-            return _accepted(await jobs.start(call, asset.asset_id, wanted))
+        asset = await form.asset()
+        return _accepted(await jobs.start(call, asset.asset_id, wanted))
 
 
 @router.get("/{job_id}/status", response_model=Status, responses=documented(404))

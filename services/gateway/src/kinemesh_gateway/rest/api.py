@@ -33,6 +33,7 @@ from kinemesh_gateway.rest import (
     session_resources,
     sessions,
     tracks,
+    usage,
     watch,
 )
 from kinemesh_gateway.rest.context import OWNER_HEADER, Mesh
@@ -81,6 +82,7 @@ _ROUTERS = (
     processing_tasks,
     sessions,
     pitstop,
+    usage,
     health,
     watch,
 )

@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
-import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from kinemesh.asset.v1 import asset_pb2
-from kinemesh.errors import FailedPrecondition, KinemeshError, NotFound
+from kinemesh.errors import FailedPrecondition
 from kinemesh.storage import keys
 from kinemesh_gateway.messages import enum_number, to_json
 from kinemesh_gateway.rest.content import CONTENT_RESPONSES, serve_object
 from kinemesh_gateway.rest.context import AssetId, Caller, CallerDep, IdempotencyKey, PageDep
 from kinemesh_gateway.rest.errors import documented
-from kinemesh_gateway.rest.schemas import Asset, AssetConfirm, AssetCreate, AssetCreated, AssetList
-from kinemesh_gateway.rest.upload import Form, Uploader
+from kinemesh_gateway.rest.schemas import (
+    Announcement,
+    Asset,
+    AssetConfirm,
+    AssetCreate,
+    AssetCreated,
+    AssetList,
+    AssetStateName,
+    UploadState,
+)
 
 router = APIRouter(prefix="/api/v1/assets", tags=["assets"])
-
-_log = structlog.get_logger()
 
 
 @router.post("", status_code=201, response_model=AssetCreated, responses=documented(400, 413))
 async def create_asset(body: AssetCreate, call: CallerDep, key: IdempotencyKey) -> Any:
     """Announce an upload; its bytes then go to storage directly, never through the API."""
-    created = await announce(call, body.filename, body.content_type, body.size_bytes, key, body.kind)
-    return {
-        "asset": to_json(created.asset),
-        "upload": {
-            "url": created.upload_url or None,
-            "method": created.method,
-            "headers": dict(created.headers),
-            "expires_in": created.expires_in_sec,
-            "parts": [to_json(part) for part in created.parts] or None,
-            "part_size": created.part_size or None,
-        },
-    }
+    created = await announce(call, body, key, body.kind)
+    return {"asset": to_json(created.asset), "upload": where_to_put(created)}
+
+
+@router.get("/{asset_id}/upload", response_model=UploadState, responses=documented(404))
+async def get_upload(asset_id: AssetId, call: CallerDep) -> Any:
+    """What of an upload has arrived, and fresh URLs for the rest: to go on after a loss, or when URLs have expired."""
+    return upload_state(await find_upload(call, asset_id))
 
 
 @router.post("/{asset_id}/confirm", response_model=Asset, responses=documented(400, 404, 409, 413, 415))
@@ -51,9 +50,18 @@ async def confirm_asset(
 
 
 @router.get("", response_model=AssetList, responses=documented(400))
-async def list_assets(call: CallerDep, page: PageDep) -> Any:
+async def list_assets(
+    call: CallerDep,
+    page: PageDep,
+    state: Annotated[list[AssetStateName] | None, Query(max_length=3, description="only in one of these")] = None,
+) -> Any:
     """Your assets, newest first."""
-    request = asset_pb2.ListAssetsRequest(page_size=page.limit, skip=page.offset, page_token=page.token)
+    request = asset_pb2.ListAssetsRequest(
+        page_size=page.limit,
+        skip=page.offset,
+        page_token=page.token,
+        states=[enum_number(asset_pb2.AssetState.DESCRIPTOR, name, "state") for name in state or ()],  # type: ignore[misc]
+    )
     found = await call(call.mesh.upstreams.assets.ListAssets, request)
     return {
         "assets": [to_json(asset) for asset in found.assets],
@@ -101,19 +109,49 @@ async def find(call: Caller, asset_id: str) -> asset_pb2.Asset:
     return asset
 
 
-async def announce(
-    call: Caller, filename: str, content_type: str, size: int, key: str = "", kind: str = "VIDEO"
-) -> asset_pb2.CreateUploadResponse:
+async def announce(call: Caller, body: Announcement, key: str, kind: str = "VIDEO") -> asset_pb2.CreateUploadResponse:
     """A new asset, and where its bytes go."""
     request = asset_pb2.CreateUploadRequest(
-        filename=filename,
-        content_type=content_type,
-        size_bytes=size,
+        filename=body.filename,
+        content_type=body.content_type,
+        size_bytes=body.size_bytes,
+        sha256=body.sha256,
         request_id=key,
         kind=enum_number(asset_pb2.AssetKind.DESCRIPTOR, kind, "kind"),  # type: ignore[arg-type]
     )
     created: asset_pb2.CreateUploadResponse = await call(call.mesh.upstreams.assets.CreateUpload, request)
     return created
+
+
+def where_to_put(created: asset_pb2.CreateUploadResponse) -> dict[str, Any]:
+    """The URLs of an upload, as JSON of :class:`~kinemesh_gateway.rest.schemas.Upload`."""
+    return {
+        "url": created.upload_url or None,
+        "method": created.method,
+        "headers": dict(created.headers),
+        "expires_in": created.expires_in_sec,
+        "parts": [to_json(part) for part in created.parts] or None,
+        "part_size": created.part_size or None,
+    }
+
+
+async def find_upload(call: Caller, asset_id: str) -> asset_pb2.GetUploadResponse:
+    """How far an upload of the caller's is."""
+    request = asset_pb2.GetUploadRequest(asset_id=asset_id)
+    found: asset_pb2.GetUploadResponse = await call(call.mesh.upstreams.assets.GetUpload, request)
+    return found
+
+
+def upload_state(found: asset_pb2.GetUploadResponse) -> dict[str, Any]:
+    """JSON of :class:`~kinemesh_gateway.rest.schemas.UploadState`."""
+    return {
+        "asset": to_json(found.asset),
+        "upload": where_to_put(found.upload) if found.HasField("upload") else None,
+        "uploaded": [to_json(part) for part in found.uploaded],
+        "uploaded_bytes": found.uploaded_bytes,
+        "checked_bytes": found.checked_bytes,
+        "expire_time": found.expire_time.ToJsonString() if found.HasField("expire_time") else None,
+    }
 
 
 async def confirm(call: Caller, asset_id: str, parts: list[tuple[int, str]], key: str = "") -> asset_pb2.Asset:
@@ -127,28 +165,3 @@ async def confirm(call: Caller, asset_id: str, parts: list[tuple[int, str]], key
     confirmed = await call(call.mesh.upstreams.assets.ConfirmUpload, request, timeout_s)
     asset: asset_pb2.Asset = confirmed.asset
     return asset
-
-
-async def remove(call: Caller, asset_id: str) -> None:
-    """Delete an asset that nobody else needs; one that a job still reads, or that is gone, is no failure."""
-    try:
-        await call(call.mesh.upstreams.assets.DeleteAsset, asset_pb2.DeleteAssetRequest(asset_id=asset_id))
-    except (NotFound, FailedPrecondition):
-        return
-    except KinemeshError as error:
-        # What the caller asked for is done, or has failed for a reason of its own: this is the operator's business.
-        _log.warning("an upload stays", asset_id=asset_id, reason=error.reason)
-
-
-@asynccontextmanager
-async def from_form(
-    call: Caller, uploader: Uploader, form: Form, kind: str = "VIDEO"
-) -> AsyncIterator[asset_pb2.Asset]:
-    """A form's file as a checked asset, which goes again when what is done with it fails: nobody else knows it."""
-    created = await announce(call, form.filename, form.content_type, form.size, kind=kind)
-    asset_id = created.asset.asset_id
-    try:
-        yield await confirm(call, asset_id, await uploader.put(form, created))
-    except KinemeshError:
-        await remove(call, asset_id)
-        raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,6 +14,7 @@ from kinemesh_gateway.messages import from_json, to_json
 from kinemesh_gateway.rest.context import Caller, CallerDep, EnvironmentId, IdempotencyKey, Name, PageDep
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.forms import checked, form_document, is_json, or_json, parsed
+from kinemesh_gateway.rest.multipart import Expected
 from kinemesh_gateway.rest.schemas import Body
 from kinemesh_gateway.rest.sites import (
     IMAGE_AXES,
@@ -32,7 +32,6 @@ from kinemesh_gateway.rest.sites import (
     HomographySet,
     IdentityList,
 )
-from kinemesh_gateway.rest.upload import Expected
 
 PATH = "/api/v1/environments"
 router = APIRouter(prefix=PATH, tags=["environments"])
@@ -251,8 +250,6 @@ async def _set_homography(
 
 async def _file(request: Request) -> tuple[calibration_pb2.CalibrationFile, dict[str, str]]:
     """The file of a form, and the fields that are not empty."""
-    async with request.app.state.uploader.receive(request, _FILE) as form:
-        form.file.seek(0)
-        data = await asyncio.to_thread(form.file.read)
-        fields = {name: text for name, value in form.fields.items() if (text := value.strip())}
-        return calibration_pb2.CalibrationFile(filename=form.filename[:255], data=data), fields
+    form, data = await request.app.state.uploader.read(request, _FILE)
+    fields = {name: text for name, value in form.fields.items() if (text := value.strip())}
+    return calibration_pb2.CalibrationFile(filename=form.filename[:255], data=data), fields

@@ -84,7 +84,9 @@ def error_response(error: Exception) -> JSONResponse:
     visible = as_error(error)
     if isinstance(visible, Internal):
         _log.error("request failed", reason=visible.reason, exc_info=error)
-    headers = {"Retry-After": _RETRY_AFTER_S} if isinstance(visible, ResourceExhausted | Unavailable) else {}
+    headers = {}
+    if isinstance(visible, ResourceExhausted | Unavailable):
+        headers["Retry-After"] = visible.metadata.get("retry_after_s", _RETRY_AFTER_S)
     return answer(visible.http_status, visible.code, visible.reason, visible.message, visible.metadata, headers)
 
 

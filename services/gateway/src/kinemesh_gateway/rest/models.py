@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -14,9 +13,9 @@ from kinemesh_gateway.messages import enum_number, to_json
 from kinemesh_gateway.rest.context import CallerDep, IdempotencyKey, Name, PageDep
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.forms import checked, form_document
+from kinemesh_gateway.rest.multipart import Expected
 from kinemesh_gateway.rest.parameters import Threshold
 from kinemesh_gateway.rest.schemas import Body, Failure
-from kinemesh_gateway.rest.upload import Expected
 
 PATH = "/api/v1/models"
 router = APIRouter(prefix=PATH, tags=["models"])
@@ -196,9 +195,7 @@ async def delete_model(name: Name, call: CallerDep, key: IdempotencyKey) -> None
 )
 async def try_model(name: Name, call: CallerDep, request: Request) -> Any:
     """Run a model on one picture: JPEG, PNG or WebP, at most 16 MB."""
-    async with request.app.state.uploader.receive(request, _PICTURE) as form:
-        threshold = checked(_TestForm, {k: v for k, v in form.fields.items() if v}).threshold
-        form.file.seek(0)
-        data = await asyncio.to_thread(form.file.read)
+    form, data = await request.app.state.uploader.read(request, _PICTURE)
+    threshold = checked(_TestForm, {k: v for k, v in form.fields.items() if v}).threshold
     wanted = model_pb2.TestModelRequest(model=name, frame=common_pb2.EncodedFrame(data=data), threshold=threshold)
     return to_json(await call(call.mesh.upstreams.models.TestModel, wanted))

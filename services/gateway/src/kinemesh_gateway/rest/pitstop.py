@@ -25,8 +25,9 @@ from kinemesh_gateway.rest.content import CONTENT_RESPONSES
 from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, JobId
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.forms import checked, form_document, json_field
+from kinemesh_gateway.rest.incoming import remove
+from kinemesh_gateway.rest.multipart import Expected
 from kinemesh_gateway.rest.parameters import INPUT_SIZE, PitstopParameters
-from kinemesh_gateway.rest.upload import Expected
 
 PATH = "/api/pitstop/jobs"
 router = APIRouter(prefix=PATH, tags=["pit stops"])
@@ -127,14 +128,14 @@ async def create_job(request: Request, call: CallerDep) -> Any:
     expected = Expected(suffixes=_SUFFIXES, limit_mb=settings.max_file_size_mb)
     uploader = request.app.state.uploader
     with _bad_files_are_bad_requests():
-        async with uploader.receive(request, expected) as form:
+        async with uploader.receive(request, call, expected) as form:
             values = {name: text for name in _TEXTS if (text := form.fields.get(name, "").strip())}
             values = {"model": settings.model, "threshold": settings.threshold} | values
             values["zones"] = json_field(form.fields, "zones", [])
             parameters = checked(PitstopParameters, values).model_dump(exclude_none=True)
             wanted = jobs.job_parameters(_PIPELINE, parameters, path="")
-            async with assets.from_form(call, uploader, form) as asset:
-                job = await jobs.start(call, asset.asset_id, wanted)
+            asset = await form.asset()
+            job = await jobs.start(call, asset.asset_id, wanted)
     return await _described(call, job)
 
 
@@ -169,7 +170,7 @@ async def delete_job(job_id: JobId, call: CallerDep, key: IdempotencyKey) -> Any
     await jobs.remove(call, job_id, key)
     for source in job.inputs:
         if source.asset_id == job_id:
-            await assets.remove(call, source.asset_id)
+            await remove(call, source.asset_id)
     return {"message": "Job deleted", "job_id": job_id}
 
 

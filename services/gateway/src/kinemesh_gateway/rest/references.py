@@ -9,14 +9,14 @@ from fastapi import APIRouter, Query, Request, Response
 from kinemesh.route.v1 import reference_pb2
 from kinemesh_gateway.domain.files import suffix
 from kinemesh_gateway.messages import enum_number, from_json, to_json
-from kinemesh_gateway.rest import assets
 from kinemesh_gateway.rest.content import CONTENT_RESPONSES, serve_object
 from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, PageDep, ReferenceId
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.forms import checked, form_document, is_json, or_json, parsed, short_body
+from kinemesh_gateway.rest.incoming import remove
 from kinemesh_gateway.rest.listing import listed
+from kinemesh_gateway.rest.multipart import Expected
 from kinemesh_gateway.rest.route_resources import ReferenceCreate, ReferenceForm, ReferenceImage, ReferenceList
-from kinemesh_gateway.rest.upload import Expected
 
 PATH = "/api/v1/routes/references"
 router = APIRouter(prefix=PATH, tags=["routes"])
@@ -97,12 +97,12 @@ async def get_reference_picture(reference_id: ReferenceId, call: CallerDep, requ
 
 async def _from_form(request: Request, call: Caller, key: str) -> reference_pb2.ReferenceImage:
     uploader = request.app.state.uploader
-    async with uploader.receive(request, _PICTURE) as form:
+    async with uploader.receive(request, call, _PICTURE, "IMAGE") as form:
         values = checked(ReferenceForm, {name: text for name, text in form.fields.items() if text.strip()})
-        async with assets.from_form(call, uploader, form, "IMAGE") as asset:
-            created = await _create(call, {"asset_id": asset.asset_id, **values.model_dump()}, key)
+        asset = await form.asset()
+        created = await _create(call, {"asset_id": asset.asset_id, **values.model_dump()}, key)
     if created.asset_id != asset.asset_id:  # a repeated call is answered with the first one's picture
-        await assets.remove(call, asset.asset_id)
+        await remove(call, asset.asset_id)
     return created
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 AssetKindName = Literal["VIDEO", "IMAGE", "WEIGHTS"]
+AssetStateName = Literal["PENDING", "READY", "REJECTED"]
 _FINDS_INPUTS = frozenset(("multi_camera", "route_match"))
 JobStateName = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"]
 
@@ -48,7 +49,8 @@ class Asset(BaseModel):
     content_type: str
     size_bytes: int
     kind: AssetKindName | None
-    state: Literal["PENDING", "READY", "REJECTED"] | None
+    sha256: str = Field(description="that you gave, in hexadecimal digits, and that a READY asset has; or empty")
+    state: AssetStateName | None
     video: Video | None = Field(description="once READY")
     failure: Failure | None = Field(description="once REJECTED")
     create_time: str | None = Field(description="RFC 3339, UTC")
@@ -61,6 +63,11 @@ class Announcement(Body):
     filename: str = Field(min_length=1, max_length=255, examples=["run.mp4"])
     content_type: str = Field(min_length=1, max_length=127, pattern=r"^[!-~ ]+$", examples=["video/mp4"])
     size_bytes: int = Field(ge=0, lt=2**63, description="exact size")
+    sha256: str = Field(
+        default="",
+        pattern=r"^([0-9a-fA-F]{64})?$",
+        description="of the file, to be checked on confirming; not checked when empty",
+    )
 
 
 class AssetCreate(Announcement):
@@ -92,6 +99,25 @@ class AssetCreated(BaseModel):
 
     asset: Asset
     upload: Upload
+
+
+class UploadedPart(BaseModel):
+    """A part that has arrived whole."""
+
+    part_number: int
+    size_bytes: int
+    etag: str
+
+
+class UploadState(BaseModel):
+    """How far an upload is, and where the rest goes."""
+
+    asset: Asset
+    upload: Upload | None = Field(description="where what is missing goes; null once the asset is not PENDING")
+    uploaded: list[UploadedPart] = Field(description="what has arrived; a file in one piece counts as part 1")
+    uploaded_bytes: int
+    checked_bytes: int = Field(description="read so far by the check of `sha256`")
+    expire_time: str | None = Field(description="until when the upload can go on; RFC 3339, UTC")
 
 
 class DonePart(Body):

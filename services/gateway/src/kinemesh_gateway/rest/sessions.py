@@ -12,14 +12,14 @@ from kinemesh.errors import FailedPrecondition, InvalidArgument
 from kinemesh.job.v1 import job_pb2, parameters_pb2
 from kinemesh.session.v1 import session_pb2
 from kinemesh_gateway.messages import STATES, state_name
-from kinemesh_gateway.rest import assets, jobs
+from kinemesh_gateway.rest import jobs
 from kinemesh_gateway.rest import session_resources as resources
 from kinemesh_gateway.rest.content import CONTENT_RESPONSES
 from kinemesh_gateway.rest.context import Caller, CallerDep, IdempotencyKey, JobId, PageDep, SessionId
 from kinemesh_gateway.rest.errors import documented
 from kinemesh_gateway.rest.forms import checked, form_document, json_field
+from kinemesh_gateway.rest.multipart import Expected
 from kinemesh_gateway.rest.parameters import INPUT_SIZE, InputSize, Threshold
-from kinemesh_gateway.rest.upload import Expected
 
 PATH = "/sessions"
 router = APIRouter(tags=["recorded sessions"])
@@ -130,12 +130,12 @@ class RecordedSessionList(_Camel):
 async def import_session(request: Request, call: CallerDep) -> Any:
     """Take a recorded session and queue the job that follows its instructor."""
     uploader = request.app.state.uploader
-    async with uploader.receive(request, _VIDEO) as form:
+    async with uploader.receive(request, call, _VIDEO) as form:
         if "metadata" not in form.fields:
             raise InvalidArgument("FIELD_MISSING", "The form holds no metadata.", field="metadata")
         metadata = checked(ImportMetadata, json_field(form.fields, "metadata", {}), "metadata")
-        async with assets.from_form(call, uploader, form) as asset:
-            session = await resources.create(call, asset.asset_id, metadata.session_name, _parameters(metadata))
+        asset = await form.asset()
+        session = await resources.create(call, asset.asset_id, metadata.session_name, _parameters(metadata))
     return _started(session)
 
 

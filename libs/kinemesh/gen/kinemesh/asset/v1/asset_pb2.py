@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from kinemesh.common.v1 import common_pb2 as kinemesh_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkinemesh/asset/v1/asset.proto\x12\x11kinemesh.asset.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fkinemesh/common/v1/common.proto\"\x87\x03\n\x05\x41sset\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x10\n\x08\x66ilename\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12,\n\x05state\x18\x06 \x01(\x0e\x32\x1d.kinemesh.asset.v1.AssetState\x12\'\n\x05video\x18\x07 \x01(\x0b\x32\x18.kinemesh.asset.v1.Video\x12,\n\x07\x66\x61ilure\x18\x08 \x01(\x0b\x32\x1b.kinemesh.common.v1.Failure\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x04kind\x18\x0b \x01(\x0e\x32\x1c.kinemesh.asset.v1.AssetKind\x12\x0e\n\x06sha256\x18\x0c \x01(\t\"\x97\x01\n\x05Video\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\x12\x10\n\x08rotation\x18\x03 \x01(\x05\x12\x12\n\nframe_rate\x18\x04 \x01(\x01\x12\x14\n\x0c\x64uration_sec\x18\x05 \x01(\x01\x12\r\n\x05\x63odec\x18\x06 \x01(\t\x12\x11\n\tcontainer\x18\x07 \x01(\t\x12\x11\n\thas_audio\x18\x08 \x01(\x08\".\n\nUploadPart\x12\x13\n\x0bpart_number\x18\x01 \x01(\x05\x12\x0b\n\x03url\x18\x02 \x01(\t\"E\n\x0cUploadedPart\x12\x13\n\x0bpart_number\x18\x01 \x01(\x05\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"2\n\rCompletedPart\x12\x13\n\x0bpart_number\x18\x01 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xb3\x01\n\x13\x43reateUploadRequest\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12*\n\x04kind\x18\x05 \x01(\x0e\x32\x1c.kinemesh.asset.v1.AssetKind\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x10\n\x08streamed\x18\x07 \x01(\x08\"\xda\x02\n\x14\x43reateUploadResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.kinemesh.asset.v1.Asset\x12\x12\n\nupload_url\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x45\n\x07headers\x18\x04 \x03(\x0b\x32\x34.kinemesh.asset.v1.CreateUploadResponse.HeadersEntry\x12\x16\n\x0e\x65xpires_in_sec\x18\x05 \x01(\x05\x12,\n\x05parts\x18\x06 \x03(\x0b\x32\x1d.kinemesh.asset.v1.UploadPart\x12\x11\n\tpart_size\x18\x07 \x01(\x03\x12\x11\n\tupload_id\x18\x08 \x01(\t\x12\x12\n\nmost_bytes\x18\t \x01(\x03\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"$\n\x10GetUploadRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\"\x88\x02\n\x11GetUploadResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.kinemesh.asset.v1.Asset\x12\x37\n\x06upload\x18\x02 \x01(\x0b\x32\'.kinemesh.asset.v1.CreateUploadResponse\x12\x31\n\x08uploaded\x18\x03 \x03(\x0b\x32\x1f.kinemesh.asset.v1.UploadedPart\x12\x16\n\x0euploaded_bytes\x18\x04 \x01(\x03\x12\x15\n\rchecked_bytes\x18\x05 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x14\x43onfirmUploadRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12/\n\x05parts\x18\x02 \x03(\x0b\x32 .kinemesh.asset.v1.CompletedPart\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\"@\n\x15\x43onfirmUploadResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.kinemesh.asset.v1.Asset\"#\n\x0fGetAssetRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\";\n\x10GetAssetResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.kinemesh.asset.v1.Asset\"w\n\x11ListAssetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12-\n\x06states\x18\x04 \x03(\x0e\x32\x1d.kinemesh.asset.v1.AssetState\"k\n\x12ListAssetsResponse\x12(\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x18.kinemesh.asset.v1.Asset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\":\n\x12\x44\x65leteAssetRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x15\n\x13\x44\x65leteAssetResponse\".\n\x1a\x43reateAssetDownloadRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\"M\n\x1b\x43reateAssetDownloadResponse\x12.\n\x08\x64ownload\x18\x01 \x01(\x0b\x32\x1c.kinemesh.common.v1.Download*s\n\nAssetState\x12\x1b\n\x17\x41SSET_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41SSET_STATE_PENDING\x10\x01\x12\x15\n\x11\x41SSET_STATE_READY\x10\x02\x12\x18\n\x14\x41SSET_STATE_REJECTED\x10\x03*k\n\tAssetKind\x12\x1a\n\x16\x41SSET_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41SSET_KIND_VIDEO\x10\x01\x12\x14\n\x10\x41SSET_KIND_IMAGE\x10\x02\x12\x16\n\x12\x41SSET_KIND_WEIGHTS\x10\x03\x32\xaf\x05\n\x0c\x41ssetService\x12_\n\x0c\x43reateUpload\x12&.kinemesh.asset.v1.CreateUploadRequest\x1a\'.kinemesh.asset.v1.CreateUploadResponse\x12V\n\tGetUpload\x12#.kinemesh.asset.v1.GetUploadRequest\x1a$.kinemesh.asset.v1.GetUploadResponse\x12\x62\n\rConfirmUpload\x12\'.kinemesh.asset.v1.ConfirmUploadRequest\x1a(.kinemesh.asset.v1.ConfirmUploadResponse\x12S\n\x08GetAsset\x12\".kinemesh.asset.v1.GetAssetRequest\x1a#.kinemesh.asset.v1.GetAssetResponse\x12Y\n\nListAssets\x12$.kinemesh.asset.v1.ListAssetsRequest\x1a%.kinemesh.asset.v1.ListAssetsResponse\x12\\\n\x0b\x44\x65leteAsset\x12%.kinemesh.asset.v1.DeleteAssetRequest\x1a&.kinemesh.asset.v1.DeleteAssetResponse\x12t\n\x13\x43reateAssetDownload\x12-.kinemesh.asset.v1.CreateAssetDownloadRequest\x1a..kinemesh.asset.v1.CreateAssetDownloadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkinemesh/asset/v1/asset.proto\x12\x11kinemesh.asset.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fkinemesh/common/v1/common.proto\"\x87\x03\n\x05\x41sset\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x10\n\x08\x66ilename\x18\x03 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12,\n\x05state\x18\x06 \x01(\x0e\x32\x1d.kinemesh.asset.v1.AssetState\x12\'\n\x05video\x18\x07 \x01(\x0b\x32\x18.kinemesh.asset.v1.Video\x12,\n\x07\x66\x61ilure\x18\x08 \x01(\x0b\x32\x1b.kinemesh.common.v1.Failure\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x04kind\x18\x0b \x01(\x0e\x32\x1c.kinemesh.asset.v1.AssetKind\x12\x0e\n\x06sha256\x18\x0c \x01(\t\"\x97\x01\n\x05Video\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\x12\x10\n\x08rotation\x18\x03 \x01(\x05\x12\x12\n\nframe_rate\x18\x04 \x01(\x01\x12\x14\n\x0c\x64uration_sec\x18\x05 \x01(\x01\x12\r\n\x05\x63odec\x18\x06 \x01(\t\x12\x11\n\tcontainer\x18\x07 \x01(\t\x12\x11\n\thas_audio\x18\x08 \x01(\x08\".\n\nUploadPart\x12\x13\n\x0bpart_number\x18\x01 \x01(\x05\x12\x0b\n\x03url\x18\x02 \x01(\t\"E\n\x0cUploadedPart\x12\x13\n\x0bpart_number\x18\x01 \x01(\x05\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"2\n\rCompletedPart\x12\x13\n\x0bpart_number\x18\x01 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\xb3\x01\n\x13\x43reateUploadRequest\x12\x10\n\x08\x66ilename\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12*\n\x04kind\x18\x05 \x01(\x0e\x32\x1c.kinemesh.asset.v1.AssetKind\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x10\n\x08streamed\x18\x07 \x01(\x08\"\x84\x03\n\x14\x43reateUploadResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.kinemesh.asset.v1.Asset\x12\x12\n\nupload_url\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x45\n\x07headers\x18\x04 \x03(\x0b\x32\x34.kinemesh.asset.v1.CreateUploadResponse.HeadersEntry\x12\x16\n\x0e\x65xpires_in_sec\x18\x05 \x01(\x05\x12,\n\x05parts\x18\x06 \x03(\x0b\x32\x1d.kinemesh.asset.v1.UploadPart\x12\x11\n\tpart_size\x18\x07 \x01(\x03\x12\x11\n\tupload_id\x18\x08 \x01(\t\x12\x12\n\nmost_bytes\x18\t \x01(\x03\x12\x18\n\x0bquota_bytes\x18\n \x01(\x03H\x00\x88\x01\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_quota_bytes\"$\n\x10GetUploadRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\"\x88\x02\n\x11GetUploadResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.kinemesh.asset.v1.Asset\x12\x37\n\x06upload\x18\x02 \x01(\x0b\x32\'.kinemesh.asset.v1.CreateUploadResponse\x12\x31\n\x08uploaded\x18\x03 \x03(\x0b\x32\x1f.kinemesh.asset.v1.UploadedPart\x12\x16\n\x0euploaded_bytes\x18\x04 \x01(\x03\x12\x15\n\rchecked_bytes\x18\x05 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x14\x43onfirmUploadRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12/\n\x05parts\x18\x02 \x03(\x0b\x32 .kinemesh.asset.v1.CompletedPart\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\"@\n\x15\x43onfirmUploadResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.kinemesh.asset.v1.Asset\"#\n\x0fGetAssetRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\";\n\x10GetAssetResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.kinemesh.asset.v1.Asset\"w\n\x11ListAssetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12-\n\x06states\x18\x04 \x03(\x0e\x32\x1d.kinemesh.asset.v1.AssetState\"k\n\x12ListAssetsResponse\x12(\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x18.kinemesh.asset.v1.Asset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\":\n\x12\x44\x65leteAssetRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x15\n\x13\x44\x65leteAssetResponse\".\n\x1a\x43reateAssetDownloadRequest\x12\x10\n\x08\x61sset_id\x18\x01 \x01(\t\"M\n\x1b\x43reateAssetDownloadResponse\x12.\n\x08\x64ownload\x18\x01 \x01(\x0b\x32\x1c.kinemesh.common.v1.Download*s\n\nAssetState\x12\x1b\n\x17\x41SSET_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41SSET_STATE_PENDING\x10\x01\x12\x15\n\x11\x41SSET_STATE_READY\x10\x02\x12\x18\n\x14\x41SSET_STATE_REJECTED\x10\x03*k\n\tAssetKind\x12\x1a\n\x16\x41SSET_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41SSET_KIND_VIDEO\x10\x01\x12\x14\n\x10\x41SSET_KIND_IMAGE\x10\x02\x12\x16\n\x12\x41SSET_KIND_WEIGHTS\x10\x03\x32\xaf\x05\n\x0c\x41ssetService\x12_\n\x0c\x43reateUpload\x12&.kinemesh.asset.v1.CreateUploadRequest\x1a\'.kinemesh.asset.v1.CreateUploadResponse\x12V\n\tGetUpload\x12#.kinemesh.asset.v1.GetUploadRequest\x1a$.kinemesh.asset.v1.GetUploadResponse\x12\x62\n\rConfirmUpload\x12\'.kinemesh.asset.v1.ConfirmUploadRequest\x1a(.kinemesh.asset.v1.ConfirmUploadResponse\x12S\n\x08GetAsset\x12\".kinemesh.asset.v1.GetAssetRequest\x1a#.kinemesh.asset.v1.GetAssetResponse\x12Y\n\nListAssets\x12$.kinemesh.asset.v1.ListAssetsRequest\x1a%.kinemesh.asset.v1.ListAssetsResponse\x12\\\n\x0b\x44\x65leteAsset\x12%.kinemesh.asset.v1.DeleteAssetRequest\x1a&.kinemesh.asset.v1.DeleteAssetResponse\x12t\n\x13\x43reateAssetDownload\x12-.kinemesh.asset.v1.CreateAssetDownloadRequest\x1a..kinemesh.asset.v1.CreateAssetDownloadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEUPLOADRESPONSE_HEADERSENTRY']._loaded_options = None
   _globals['_CREATEUPLOADRESPONSE_HEADERSENTRY']._serialized_options = b'8\001'
-  _globals['_ASSETSTATE']._serialized_start=2409
-  _globals['_ASSETSTATE']._serialized_end=2524
-  _globals['_ASSETKIND']._serialized_start=2526
-  _globals['_ASSETKIND']._serialized_end=2633
+  _globals['_ASSETSTATE']._serialized_start=2451
+  _globals['_ASSETSTATE']._serialized_end=2566
+  _globals['_ASSETKIND']._serialized_start=2568
+  _globals['_ASSETKIND']._serialized_end=2675
   _globals['_ASSET']._serialized_start=119
   _globals['_ASSET']._serialized_end=510
   _globals['_VIDEO']._serialized_start=513
@@ -52,33 +52,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEUPLOADREQUEST']._serialized_start=838
   _globals['_CREATEUPLOADREQUEST']._serialized_end=1017
   _globals['_CREATEUPLOADRESPONSE']._serialized_start=1020
-  _globals['_CREATEUPLOADRESPONSE']._serialized_end=1366
-  _globals['_CREATEUPLOADRESPONSE_HEADERSENTRY']._serialized_start=1320
-  _globals['_CREATEUPLOADRESPONSE_HEADERSENTRY']._serialized_end=1366
-  _globals['_GETUPLOADREQUEST']._serialized_start=1368
-  _globals['_GETUPLOADREQUEST']._serialized_end=1404
-  _globals['_GETUPLOADRESPONSE']._serialized_start=1407
-  _globals['_GETUPLOADRESPONSE']._serialized_end=1671
-  _globals['_CONFIRMUPLOADREQUEST']._serialized_start=1674
-  _globals['_CONFIRMUPLOADREQUEST']._serialized_end=1803
-  _globals['_CONFIRMUPLOADRESPONSE']._serialized_start=1805
-  _globals['_CONFIRMUPLOADRESPONSE']._serialized_end=1869
-  _globals['_GETASSETREQUEST']._serialized_start=1871
-  _globals['_GETASSETREQUEST']._serialized_end=1906
-  _globals['_GETASSETRESPONSE']._serialized_start=1908
-  _globals['_GETASSETRESPONSE']._serialized_end=1967
-  _globals['_LISTASSETSREQUEST']._serialized_start=1969
-  _globals['_LISTASSETSREQUEST']._serialized_end=2088
-  _globals['_LISTASSETSRESPONSE']._serialized_start=2090
-  _globals['_LISTASSETSRESPONSE']._serialized_end=2197
-  _globals['_DELETEASSETREQUEST']._serialized_start=2199
-  _globals['_DELETEASSETREQUEST']._serialized_end=2257
-  _globals['_DELETEASSETRESPONSE']._serialized_start=2259
-  _globals['_DELETEASSETRESPONSE']._serialized_end=2280
-  _globals['_CREATEASSETDOWNLOADREQUEST']._serialized_start=2282
-  _globals['_CREATEASSETDOWNLOADREQUEST']._serialized_end=2328
-  _globals['_CREATEASSETDOWNLOADRESPONSE']._serialized_start=2330
-  _globals['_CREATEASSETDOWNLOADRESPONSE']._serialized_end=2407
-  _globals['_ASSETSERVICE']._serialized_start=2636
-  _globals['_ASSETSERVICE']._serialized_end=3323
+  _globals['_CREATEUPLOADRESPONSE']._serialized_end=1408
+  _globals['_CREATEUPLOADRESPONSE_HEADERSENTRY']._serialized_start=1346
+  _globals['_CREATEUPLOADRESPONSE_HEADERSENTRY']._serialized_end=1392
+  _globals['_GETUPLOADREQUEST']._serialized_start=1410
+  _globals['_GETUPLOADREQUEST']._serialized_end=1446
+  _globals['_GETUPLOADRESPONSE']._serialized_start=1449
+  _globals['_GETUPLOADRESPONSE']._serialized_end=1713
+  _globals['_CONFIRMUPLOADREQUEST']._serialized_start=1716
+  _globals['_CONFIRMUPLOADREQUEST']._serialized_end=1845
+  _globals['_CONFIRMUPLOADRESPONSE']._serialized_start=1847
+  _globals['_CONFIRMUPLOADRESPONSE']._serialized_end=1911
+  _globals['_GETASSETREQUEST']._serialized_start=1913
+  _globals['_GETASSETREQUEST']._serialized_end=1948
+  _globals['_GETASSETRESPONSE']._serialized_start=1950
+  _globals['_GETASSETRESPONSE']._serialized_end=2009
+  _globals['_LISTASSETSREQUEST']._serialized_start=2011
+  _globals['_LISTASSETSREQUEST']._serialized_end=2130
+  _globals['_LISTASSETSRESPONSE']._serialized_start=2132
+  _globals['_LISTASSETSRESPONSE']._serialized_end=2239
+  _globals['_DELETEASSETREQUEST']._serialized_start=2241
+  _globals['_DELETEASSETREQUEST']._serialized_end=2299
+  _globals['_DELETEASSETRESPONSE']._serialized_start=2301
+  _globals['_DELETEASSETRESPONSE']._serialized_end=2322
+  _globals['_CREATEASSETDOWNLOADREQUEST']._serialized_start=2324
+  _globals['_CREATEASSETDOWNLOADREQUEST']._serialized_end=2370
+  _globals['_CREATEASSETDOWNLOADRESPONSE']._serialized_start=2372
+  _globals['_CREATEASSETDOWNLOADRESPONSE']._serialized_end=2449
+  _globals['_ASSETSERVICE']._serialized_start=2678
+  _globals['_ASSETSERVICE']._serialized_end=3365
 # @@protoc_insertion_point(module_scope)

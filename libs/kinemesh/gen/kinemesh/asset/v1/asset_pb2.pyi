@@ -366,6 +366,7 @@ class CreateUploadResponse(_message.Message):
     PART_SIZE_FIELD_NUMBER: _builtins.int
     UPLOAD_ID_FIELD_NUMBER: _builtins.int
     MOST_BYTES_FIELD_NUMBER: _builtins.int
+    QUOTA_BYTES_FIELD_NUMBER: _builtins.int
     upload_url: _builtins.str
     """URL for a single PUT of the whole file; empty when `parts` are given, and of a streamed upload."""
     method: _builtins.str
@@ -377,7 +378,9 @@ class CreateUploadResponse(_message.Message):
     upload_id: _builtins.str
     """Id of the multipart upload, for a streamed one."""
     most_bytes: _builtins.int
-    """Most bytes that a streamed upload may come to: what its kind and the owner's quota allow."""
+    """Most bytes that a streamed upload of this kind may come to."""
+    quota_bytes: _builtins.int
+    """Bytes that the owner's quota has room for, for a streamed upload; not set without such a quota."""
     @_builtins.property
     def asset(self) -> Global___Asset:
         """The new asset."""
@@ -402,12 +405,15 @@ class CreateUploadResponse(_message.Message):
         part_size: _builtins.int = ...,
         upload_id: _builtins.str = ...,
         most_bytes: _builtins.int = ...,
+        quota_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quota_bytes", b"_quota_bytes", "asset", b"asset", "quota_bytes", b"quota_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "expires_in_sec", b"expires_in_sec", "headers", b"headers", "method", b"method", "most_bytes", b"most_bytes", "part_size", b"part_size", "parts", b"parts", "upload_id", b"upload_id", "upload_url", b"upload_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quota_bytes", b"_quota_bytes", "asset", b"asset", "expires_in_sec", b"expires_in_sec", "headers", b"headers", "method", b"method", "most_bytes", b"most_bytes", "part_size", b"part_size", "parts", b"parts", "quota_bytes", b"quota_bytes", "upload_id", b"upload_id", "upload_url", b"upload_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__quota_bytes: _TypeAlias = _typing.Literal["quota_bytes"]  # noqa: Y015
+    _WhichOneofArgType__quota_bytes: _TypeAlias = _typing.Literal["_quota_bytes", b"_quota_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quota_bytes) -> _WhichOneofReturnType__quota_bytes | None: ...
 
 Global___CreateUploadResponse: _TypeAlias = CreateUploadResponse  # noqa: Y015
 
