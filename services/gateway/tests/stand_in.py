@@ -60,8 +60,9 @@ class Assets(asset_pb2_grpc.AssetServiceServicer):
         key = keys.asset_source(asset_id)
         if request.streamed:
             upload_id = self.c.uploads[asset_id] = await self.c.store.multipart.create(key, request.content_type)
-            room = {"most_bytes": self.c.most_bytes, "quota_bytes": self.c.quota_bytes}
-            response.MergeFrom(asset_pb2.CreateUploadResponse(upload_id=upload_id, part_size=PART, **room))
+            response.upload_id, response.part_size, response.most_bytes = upload_id, PART, self.c.most_bytes
+            if self.c.quota_bytes is not None:
+                response.quota_bytes = self.c.quota_bytes
             return response
         if request.size_bytes <= 4 * PART:
             response.upload_url = self.c.store.presign_put(key)

@@ -46,7 +46,7 @@ def peak_rss(pid: int) -> int:
 
 
 @pytest.fixture
-async def process(gateway: Any, tmp_path: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def process(gateway: Any) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     port = free_ports(1)[0]
     s3 = gateway.settings.s3
     environment = {
@@ -79,9 +79,9 @@ async def process(gateway: Any, tmp_path: Path) -> AsyncIterator[tuple[asyncio.s
             await running.wait()
 
 
-async def test_videos_of_any_size_take_the_same_memory_in_and_out(gateway: Any, process: Any, tmp_path: Path) -> None:
+async def test_videos_of_any_size_take_the_same_memory_in_and_out(gateway: Any, process: Any) -> None:
     running, url = process
-    size = 200
+    size = 400
 
     async def form(megabytes: int) -> AsyncIterator[bytes]:
         yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + HEAD
@@ -105,7 +105,6 @@ async def test_videos_of_any_size_take_the_same_memory_in_and_out(gateway: Any, 
     info = await gateway.catalogue.store.stat(keys.asset_source(asset_id))
     assert info.size == len(HEAD) + size * MIB
     assert grown < 32 * MIB, f"grew by {grown / MIB:.0f} MiB"
-    assert not await asyncio.to_thread(os.listdir, tmp_path)
 
 
 async def test_settings_are_what_a_pit_stop_job_gets(gateway: Any, process: Any) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import structlog
 
 from kinemesh.asset.v1 import asset_pb2
-from kinemesh.errors import FailedPrecondition, KinemeshError, NotFound, ResourceExhausted, TooLarge
+from kinemesh.errors import FailedPrecondition, InvalidArgument, KinemeshError, NotFound, ResourceExhausted, TooLarge
 from kinemesh.pipelining import settled
 from kinemesh.storage import Part, keys
 from kinemesh_gateway.messages import enum_number
@@ -53,7 +53,12 @@ class Incoming:
             await self._send(min(created.part_size, len(self._buffer)))
 
     async def finish(self) -> asset_pb2.Asset:
-        """The asset, when all bytes have been sent and ingest has accepted them."""
+        """The asset, when all bytes have been sent and ingest has accepted them.
+
+        :raises InvalidArgument: ``EMPTY_FILE``, or what is wrong with the file.
+        """
+        if not self._taken:
+            raise InvalidArgument("EMPTY_FILE", "The file is empty.", field="size_bytes")
         await self._begun()
         if self._buffer:
             await self._send(len(self._buffer))
