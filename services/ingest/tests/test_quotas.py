@@ -30,6 +30,7 @@ from kinemesh_ingest.settings import DatabaseSettings, QuotaSettings, UploadSett
 from kinemesh_ingest.uploads import Uploads
 
 AT_ONCE = 12
+UNUSED: Any = None  # nothing is decoded here
 Replicas = tuple[AsyncEngine, AsyncEngine]
 
 
@@ -60,7 +61,7 @@ async def at_once(replicas: Replicas, act: Callable[[AsyncEngine, int], Any]) ->
 async def test_no_upload_is_one_too_many(replicas: Replicas, s3_store: ObjectStore) -> None:
     async def announce(engine: AsyncEngine, number: int) -> None:
         quotas = Quotas(QuotaSettings(pending_uploads=5))
-        uploads = Uploads(engine, s3_store, UploadSettings(), timedelta(hours=1), quotas)
+        uploads = Uploads(engine, s3_store, UploadSettings(), UNUSED, timedelta(hours=1), quotas)
         request = asset_pb2.CreateUploadRequest(filename="a.mp4", size_bytes=10, request_id=f"{number // 2}")
         await uploads.announce(request, "ada" if number else "eve")
 
@@ -76,7 +77,7 @@ async def test_no_byte_is_one_too_many(replicas: Replicas, s3_store: ObjectStore
     quotas = Quotas(QuotaSettings(storage_gb=1))
 
     async def announce(engine: AsyncEngine, _: int) -> None:
-        uploads = Uploads(engine, s3_store, UploadSettings(), timedelta(hours=1), quotas)
+        uploads = Uploads(engine, s3_store, UploadSettings(), UNUSED, timedelta(hours=1), quotas)
         await uploads.announce(asset_pb2.CreateUploadRequest(filename="a.mp4", size_bytes=300_000_000), "ada")
 
     refused = await at_once(replicas, announce)
