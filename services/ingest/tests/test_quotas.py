@@ -14,6 +14,8 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
+from kinemesh.access.gate import acting_as
+from kinemesh.access.identity import Identity, Limits
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.errors import ResourceExhausted
 from kinemesh.job.v1 import parameters_pb2
@@ -133,11 +135,18 @@ async def test_no_job_is_one_too_many(replicas: Replicas) -> None:
     assert len(await at_once(replicas, lambda engine, number: make(engine, number + AT_ONCE))) == AT_ONCE - 1
 
 
+def test_a_keys_own_limits_come_first() -> None:
+    quotas = Quotas(QuotaSettings(storage_gb=1, pending_uploads=3))
+    assert quotas.limits() == {"stored_bytes": 1_000_000_000, "pending_uploads": 3}
+    with acting_as(Identity("ada", limits=Limits(storage_bytes=0, active_jobs=2))):
+        assert quotas.limits() == {"stored_bytes": 0, "pending_uploads": 3, "active_jobs": 2}
+
+
 async def test_usage_is_told(ingest: Any, clip: bytes) -> None:
     asset = await ingest.upload(clip, owner="user")
     request = asset_pb2.CreateUploadRequest(filename="a.mp4", size_bytes=10)
     await call(ingest.assets.CreateUpload, request, owner="user")
     await ingest.start_job(asset.asset_id, owner="user")
     told = await call(ingest.usage.GetUsage, usage_pb2.GetUsageRequest(), owner="user")
-    assert (told.stored_bytes.used, told.stored_bytes.limit) == (len(clip) + 10, 0)
+    assert (told.stored_bytes.used, told.stored_bytes.HasField("limit")) == (len(clip) + 10, False)
     assert (told.pending_uploads.used, told.active_jobs.used) == (1, 1)

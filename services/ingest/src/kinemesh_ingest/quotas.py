@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from kinemesh.access.gate import current
 from kinemesh.errors import ResourceExhausted
 from kinemesh.serving.interceptor import caller
 from kinemesh.usage.v1 import usage_pb2, usage_pb2_grpc
@@ -31,13 +33,21 @@ class Quotas:
 
     settings: QuotaSettings
 
-    def limits(self, _owner: str) -> dict[str, int]:
-        """What an owner may use, by what is counted; 0 for no limit."""
-        return {
-            "stored_bytes": round(self.settings.storage_gb * _GB),
-            "pending_uploads": self.settings.pending_uploads,
-            "active_jobs": self.settings.active_jobs,
+    def limits(self) -> dict[str, int]:
+        """What the present caller may use, by what is counted: as their key says, else as the settings do."""
+        found = {
+            "stored_bytes": round(self.settings.storage_gb * _GB) or None,
+            "pending_uploads": self.settings.pending_uploads or None,
+            "active_jobs": self.settings.active_jobs or None,
         }
+        with suppress(LookupError):
+            own = current().limits
+            found |= {
+                name: value
+                for name, value in (("stored_bytes", own.storage_bytes), ("active_jobs", own.active_jobs))
+                if value is not None
+            }
+        return {name: limit for name, limit in found.items() if limit is not None}
 
     async def require_upload(self, connection: AsyncConnection, owner: str) -> None:
         """Refuse an upload that was just added and is one too many, or too large.
@@ -62,11 +72,11 @@ class Quotas:
 
     async def bytes_left(self, connection: AsyncConnection, owner: str) -> int | None:
         """Bytes that an owner may still store; None without a limit."""
-        limit = self.limits(owner)["stored_bytes"]
-        return max(0, limit - await usage.stored_bytes(connection, owner)) if limit else None
+        limit = self.limits().get("stored_bytes")
+        return None if limit is None else max(0, limit - await usage.stored_bytes(connection, owner))
 
     async def _require(self, connection: AsyncConnection, owner: str, *names: str) -> None:
-        limits = {name: limit for name in names if (limit := self.limits(owner)[name])}
+        limits = {name: limit for name, limit in self.limits().items() if name in names}
         if not limits:
             return
         await usage.in_turn(connection, owner)
@@ -95,10 +105,10 @@ class UsageRpc(usage_pb2_grpc.UsageServiceServicer):
         self, _request: usage_pb2.GetUsageRequest, context: Any
     ) -> usage_pb2.GetUsageResponse:
         owner = caller(context)
-        limits = self._quotas.limits(owner)
+        limits = self._quotas.limits()
         async with self._engine.connect() as connection:
             measures = {
-                name: usage_pb2.Measure(used=await count(connection, owner), limit=limits[name])
+                name: usage_pb2.Measure(used=await count(connection, owner), limit=limits.get(name))
                 for name, (count, _, _) in _COUNTED.items()
             }
         return usage_pb2.GetUsageResponse(**measures)

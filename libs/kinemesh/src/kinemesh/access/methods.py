@@ -15,7 +15,7 @@ _SERVICES: Final[dict[str, dict[str, str]]] = {
     "grpc.reflection.v1alpha.ServerReflection": {PUBLIC: "ServerReflectionInfo"},
     "kinemesh.asset.v1.AssetService": {
         READ: "GetAsset ListAssets CreateAssetDownload",
-        WRITE: "CreateUpload ConfirmUpload DeleteAsset",
+        WRITE: "CreateUpload GetUpload ConfirmUpload DeleteAsset",
     },
     "kinemesh.detect_track.v1.DetectTrackService": {READ: "WatchTracking QueryTracks", WRITE: "Detect Track"},
     "kinemesh.environment.v1.EnvironmentService": {
@@ -45,6 +45,7 @@ _SERVICES: Final[dict[str, dict[str, str]]] = {
         READ: "GetSession ListSessions GetInstructorTracking CreateSessionDownload",
         WRITE: "CreateSession UpdateSession ProcessSession DeleteSession",
     },
+    "kinemesh.usage.v1.UsageService": {READ: "GetUsage"},
 }
 
 

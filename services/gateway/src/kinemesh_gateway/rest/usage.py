@@ -19,7 +19,7 @@ class Measure(BaseModel):
     """One thing that is counted."""
 
     used: int
-    limit: int = Field(description="0 for no limit")
+    limit: int | None = Field(description="null without a limit")
 
 
 class Usage(BaseModel):

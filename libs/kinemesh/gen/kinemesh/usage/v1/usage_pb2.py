@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkinemesh/usage/v1/usage.proto\x12\x11kinemesh.usage.v1\"\x11\n\x0fGetUsageRequest\"\xaa\x01\n\x10GetUsageResponse\x12\x30\n\x0cstored_bytes\x18\x01 \x01(\x0b\x32\x1a.kinemesh.usage.v1.Measure\x12\x33\n\x0fpending_uploads\x18\x02 \x01(\x0b\x32\x1a.kinemesh.usage.v1.Measure\x12/\n\x0b\x61\x63tive_jobs\x18\x03 \x01(\x0b\x32\x1a.kinemesh.usage.v1.Measure\"&\n\x07Measure\x12\x0c\n\x04used\x18\x01 \x01(\x03\x12\r\n\x05limit\x18\x02 \x01(\x03\x32\x63\n\x0cUsageService\x12S\n\x08GetUsage\x12\".kinemesh.usage.v1.GetUsageRequest\x1a#.kinemesh.usage.v1.GetUsageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkinemesh/usage/v1/usage.proto\x12\x11kinemesh.usage.v1\"\x11\n\x0fGetUsageRequest\"\xaa\x01\n\x10GetUsageResponse\x12\x30\n\x0cstored_bytes\x18\x01 \x01(\x0b\x32\x1a.kinemesh.usage.v1.Measure\x12\x33\n\x0fpending_uploads\x18\x02 \x01(\x0b\x32\x1a.kinemesh.usage.v1.Measure\x12/\n\x0b\x61\x63tive_jobs\x18\x03 \x01(\x0b\x32\x1a.kinemesh.usage.v1.Measure\"5\n\x07Measure\x12\x0c\n\x04used\x18\x01 \x01(\x03\x12\x12\n\x05limit\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x08\n\x06_limit2c\n\x0cUsageService\x12S\n\x08GetUsage\x12\".kinemesh.usage.v1.GetUsageRequest\x1a#.kinemesh.usage.v1.GetUsageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETUSAGERESPONSE']._serialized_start=72
   _globals['_GETUSAGERESPONSE']._serialized_end=242
   _globals['_MEASURE']._serialized_start=244
-  _globals['_MEASURE']._serialized_end=282
-  _globals['_USAGESERVICE']._serialized_start=284
-  _globals['_USAGESERVICE']._serialized_end=383
+  _globals['_MEASURE']._serialized_end=297
+  _globals['_USAGESERVICE']._serialized_start=299
+  _globals['_USAGESERVICE']._serialized_end=398
 # @@protoc_insertion_point(module_scope)
