@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from kinemesh.settings import refusal
 
 
 class S3Settings(BaseModel):
@@ -17,6 +21,7 @@ class S3Settings(BaseModel):
     endpoint: str = Field(default="127.0.0.1:8333", description="host:port, without a scheme")
     access_key: str = ""
     secret_key: SecretStr = SecretStr("")
+    iam: bool = Field(default=False, description="take the keys of the role that AWS gives this machine or container")
     bucket: str = Field(default="kinemesh", min_length=3, max_length=63)
     secure: bool = Field(default=False, description="speak TLS to `endpoint`")
     # Naming the region spares a request and lets URLs be signed without reaching the store.
@@ -27,3 +32,9 @@ class S3Settings(BaseModel):
     read_timeout_s: float = Field(default=30.0, gt=0, description="longest silence of the store within one request")
     retries: int = Field(default=3, ge=0, le=10)
     threads: int = Field(default=8, ge=1, le=64, description="requests in flight per process")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.iam and (self.access_key or self.secret_key):
+            raise refusal("iam", "cannot be set beside KINEMESH_S3__ACCESS_KEY and __SECRET_KEY")
+        return self

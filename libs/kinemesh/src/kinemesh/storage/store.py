@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import urllib3
 from minio import Minio
+from minio.credentials.providers import IamAwsProvider
 from minio.datatypes import Object
 from minio.deleteobjects import DeleteObject
 
@@ -75,6 +76,8 @@ class ObjectStore:
             maxsize=2 * settings.threads,
             retries=retry.new(raise_on_status=False, allowed_methods=None, respect_retry_after_header=False),
         )
+        # They are renewed before they expire, once for both clients.
+        self._role = IamAwsProvider(http_client=self._pool) if settings.iam else None
         self._client = self._minio(settings.endpoint, settings.secure)
         public_secure = settings.secure if settings.public_secure is None else settings.public_secure
         self._signer = self._minio(settings.public_endpoint or settings.endpoint, public_secure)
@@ -89,6 +92,7 @@ class ObjectStore:
             secure=secure,
             region=settings.region,
             http_client=self._pool,
+            credentials=self._role,
         )
 
     async def __aenter__(self) -> ObjectStore:
