@@ -198,11 +198,12 @@ def require_shield(host: str, info: ValidationInfo) -> None:
     For validators of a settings field with ``host`` that comes after ``auth``.
     """
     auth = info.data.get("auth")
-    if isinstance(auth, AuthSettings) and not auth.secret and not _is_loopback(host):
+    if isinstance(auth, AuthSettings) and not auth.secret and not is_loopback(host):
         raise refusal("host", "must be a loopback address, as 127.0.0.1, unless KINEMESH_AUTH__SECRET is set")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a listener there."""
     try:
         return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

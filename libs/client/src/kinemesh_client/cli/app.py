@@ -11,6 +11,7 @@ from kinemesh.errors import DeadlineExceeded, KinemeshError, Unavailable
 from kinemesh_client.cli import (
     catalogue,
     demo,
+    doctor,
     environments,
     jobs,
     mesh,
@@ -49,6 +50,7 @@ app.command("watch")(watch.watch)
 app.command("where")(where.where)
 app.command("demo")(demo.demo)
 app.command("test-upload")(trial.upload_trial)
+app.command("doctor")(doctor.doctor)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(catalogue.assets, name="assets")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 from google.protobuf.message import Message
@@ -98,16 +99,13 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
         BROKER_RECONNECTS.inc()
         _log.info("broker is back", url=settings.url)
 
-    tls = _tls(settings)
+    identity = identity_of(settings)
     client = Client()
     try:
         await client.connect(
             settings.url,
             name=f"kinemesh-{name}",
-            user=settings.user or None,
-            password=settings.password.get_secret_value() or None,
-            user_credentials=settings.credentials_file or None,
-            tls=tls,
+            **identity,
             connect_timeout=settings.timeout_s,  # type: ignore[arg-type]
             allow_reconnect=True,
             max_reconnect_attempts=-1,
@@ -123,6 +121,19 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
     finally:
         with suppress(NatsError, OSError):  # there may be nobody left to say goodbye to
             await client.close()
+
+
+def identity_of(settings: NatsSettings) -> dict[str, Any]:
+    """How a client shows the broker who it is, and checks who that is: arguments of ``Client.connect``.
+
+    :raises FailedPrecondition: BROKER_FILE, when a file of credentials or certificates cannot be used.
+    """
+    return {
+        "user": settings.user or None,
+        "password": settings.password.get_secret_value() or None,
+        "user_credentials": settings.credentials_file or None,
+        "tls": _tls(settings),
+    }
 
 
 def _tls(settings: NatsSettings) -> ssl.SSLContext | None:
