@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
-
 import chart
+import pytest
 
 Named = tuple[str, chart.Document, chart.Document]
 

@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+import chart
 import pytest
 
-import chart
 from kinemesh.embedded.environment import ASKS, SERVICES
 
 Edge = tuple[str, str, int]
@@ -18,15 +18,15 @@ KEEPERS = {"nats": "nats", "s3": "storage", "triton": "triton", "database": "pos
 
 def _expected() -> set[Edge]:
     """Edges by component and port, from what services read and whom they call."""
-    edges: set[Edge] = {
-        (_kebab(service), _kebab(other), 50051) for service, others in ASKS.items() for other in others
-    }
+    edges: set[Edge] = {(_kebab(service), _kebab(other), 50051) for service, others in ASKS.items() for other in others}
     for service in SERVICES:
         fields = importlib.import_module(f"kinemesh_{service}.settings")
         settings = next(
             kind
             for kind in vars(fields).values()
-            if isinstance(kind, type) and kind.__module__ == fields.__name__ and "nats" in getattr(kind, "model_fields", {})
+            if isinstance(kind, type)
+            and kind.__module__ == fields.__name__
+            and "nats" in getattr(kind, "model_fields", {})
         )
         for field in ("nats", "s3", "triton", "database"):
             if field in settings.model_fields:
