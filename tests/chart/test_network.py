@@ -10,6 +10,7 @@ import chart
 import pytest
 
 from kinemesh.embedded.environment import ASKS, SERVICES
+from kinemesh.settings import ServiceSettings
 
 Edge = tuple[str, str, int]
 PORTS = {"nats": 4222, "s3": 8333, "triton": 8001, "database": 5432}
@@ -20,14 +21,9 @@ def _expected() -> set[Edge]:
     """Edges by component and port, from what services read and whom they call."""
     edges: set[Edge] = {(_kebab(service), _kebab(other), 50051) for service, others in ASKS.items() for other in others}
     for service in SERVICES:
-        fields = importlib.import_module(f"kinemesh_{service}.settings")
-        settings = next(
-            kind
-            for kind in vars(fields).values()
-            if isinstance(kind, type)
-            and kind.__module__ == fields.__name__
-            and "nats" in getattr(kind, "model_fields", {})
-        )
+        module = importlib.import_module(f"kinemesh_{service}.settings")
+        kinds = (kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, ServiceSettings))
+        settings = next(kind for kind in kinds if kind is not ServiceSettings)
         for field in ("nats", "s3", "triton", "database"):
             if field in settings.model_fields:
                 edges.add((_kebab(service), KEEPERS[field], PORTS[field]))
