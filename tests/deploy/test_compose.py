@@ -198,13 +198,22 @@ def test_env_example_names_what_compose_asks_for() -> None:
     assert [name for name in asked - offered if name not in documented] == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_files_that_are_mounted_are_there_and_stay_as_they_are(compose: dict[str, Any], name: str) -> None:
+    for volume in compose["services"][name].get("volumes", ()):
+        source, _, mounted = volume.rpartition(":") if volume.endswith(":ro") else (volume, "", "")
+        if volume.startswith("."):
+            assert mounted == "ro"
+            assert (ROOT / source.split(":")[0]).exists()
+        elif ":" in volume:
+            assert volume.split(":")[0] in compose["volumes"]
+
+
 def test_prometheus_asks_every_service_and_grafana_finds_its_dashboards(compose: dict[str, Any]) -> None:
     jobs = yaml.safe_load((ROOT / "deploy/compose/prometheus.yaml").read_text())["scrape_configs"]
     asked = {job["dns_sd_configs"][0]["names"][0]: job for job in jobs}
     assert set(asked) == {*OURS, "triton"}
     assert {job["job_name"] for job in jobs} == {f"kinemesh-{name.replace('_', '-')}" for name in asked}
-    for config in compose["configs"].values():
-        assert (ROOT / config["file"]).is_file()
     (provider,) = yaml.safe_load((ROOT / "deploy/compose/grafana/dashboards/kinemesh.yaml").read_text())["providers"]
     mounts = {volume.split(":")[1]: volume.split(":")[0] for volume in compose["services"]["grafana"]["volumes"]}
     assert list((ROOT / mounts[provider["options"]["path"]]).glob("*.json"))
