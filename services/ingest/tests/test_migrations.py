@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
-from kinemesh_ingest.catalogue.database import migrate
+from kinemesh_ingest import migrations
+from kinemesh_ingest.catalogue.schema import migrate, revisions
 from kinemesh_ingest.catalogue.tables import metadata
+from kinemesh_ingest.migrate import main
 
+VERSIONS = Path(migrations.__file__).parent / "versions"
 ASSET = (
     "INSERT INTO assets (asset_id, owner, filename, content_type, size_bytes, state, upload_id{more}) "
     "VALUES (:id, 'ada', 'a.mp4', 'video/mp4', 1, 'READY', ''{values})"
@@ -47,6 +51,48 @@ def run(url: str, *statements: tuple[str, dict[str, Any]]) -> list[Any]:
 
 def differences(connection: Connection) -> list[Any]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+def counts(url: str) -> dict[str, int]:
+    """How many rows every table has."""
+    tables = run(
+        url, ("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'", {})
+    )
+    return {name: run(url, (f"SELECT count(*) FROM {name}", {}))[0][0] for (name,) in tables}
+
+
+def test_the_command_goes_up_and_down_and_says_where_it_is(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KINEMESH_DATABASE__URL", url)
+    newest = revisions(url).newest
+    assert main(["check"]) == 1
+    assert "SCHEMA_TOO_OLD" in capsys.readouterr().err
+    assert main(["upgrade", "--to", "0001"]) == 0
+    assert main(["current"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"current 0001, newest {newest}"
+    assert main(["upgrade"]) == main(["check"]) == 0
+    assert main(["downgrade", "--to", "0003"]) == 0
+    assert revisions(url).current == "0003"
+    assert main(["downgrade", "--to", "9000"]) == 1
+    assert "UNKNOWN_REVISION" in capsys.readouterr().err
+
+
+def test_every_step_keeps_what_was_there(url: str) -> None:
+    """Up from every revision, with data that only the one before can have; down and up again."""
+    migrate(url, "0001")
+    run(url, (ASSET.format(more="", values=""), {"id": "before"}), (JOB, {}))
+    known = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
+    for name in known[1:]:
+        before = counts(url)
+        migrate(url, name)
+        after = counts(url)
+        assert {table: after[table] for table in before} == before, name
+    for name in reversed(known[:-1]):
+        migrate(url, name)
+        migrate(url, "head")
+        migrate(url, name)
+        assert counts(url)["assets"] == counts(url)["jobs"] == 1
 
 
 def test_data_survives_up_and_down(url: str) -> None:

@@ -30,6 +30,7 @@ from kinemesh.bus.topology import (
     stage_consumer,
     streams,
 )
+from kinemesh.errors import KinemeshError
 from kinemesh_ingest import metrics
 from kinemesh_ingest.catalogue import backlog, jobs, models
 from kinemesh_ingest.domain.pipelines import PIPELINES
@@ -90,7 +91,7 @@ class _Source:
         try:
             async with asyncio.timeout(_ASK_S):
                 await self.ask()
-        except (NatsError, SQLAlchemyError, OSError, TimeoutError) as error:
+        except (NatsError, SQLAlchemyError, KinemeshError, OSError, TimeoutError) as error:
             _log.info("metrics could not be gathered", source=self.name, error=type(error).__name__)
             if time.monotonic() - self.answered_s > _OLD_S:
                 _forget(self.gauges)

@@ -19,8 +19,13 @@ class DatabaseSettings(Group):
     """The catalogue."""
 
     url: SecretStr = SecretStr("postgresql+psycopg://localhost/kinemesh")
-    connections: int = Field(default=8, ge=2, le=100)
-    timeout_s: float = Field(default=10.0, gt=0, le=120)
+    connections: int = Field(default=8, ge=2, le=100, description="held open by each process")
+    overflow: int = Field(default=0, ge=0, le=100, description="more that a process may open for a while")
+    timeout_s: float = Field(default=10.0, gt=0, le=120, description="of a statement, and of waiting for a connection")
+    lock_s: float = Field(default=10.0, gt=0, le=120, description="longest wait for a row or table that another holds")
+    idle_transaction_s: float = Field(default=120.0, ge=10, le=3600, description="then the server ends a transaction")
+    recycle_s: int = Field(default=1800, ge=60, description="age at which a connection is replaced")
+    migrate: bool = Field(default=True, description="at start; else ingest refuses a schema that is not the newest")
 
 
 class UploadSettings(Group):

@@ -1,4 +1,4 @@
-"""Called by Alembic with the connection that ``catalogue.database`` holds."""
+"""Called by Alembic with the connection that ``catalogue.schema`` holds."""
 
 from __future__ import annotations
 
