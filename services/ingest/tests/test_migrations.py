@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
@@ -17,7 +18,7 @@ from kinemesh_ingest.catalogue.schema import migrate, revisions
 from kinemesh_ingest.catalogue.tables import metadata
 from kinemesh_ingest.migrate import main
 
-VERSIONS = Path(migrations.__file__).parent / "versions"
+MIGRATIONS = Path(migrations.__file__).parent
 ASSET = (
     "INSERT INTO assets (asset_id, owner, filename, content_type, size_bytes, state, upload_id{more}) "
     "VALUES (:id, 'ada', 'a.mp4', 'video/mp4', 1, 'READY', ''{values})"
@@ -82,7 +83,7 @@ def test_every_step_keeps_what_was_there(url: str) -> None:
     """Up from every revision, with data that only the one before can have; down and up again."""
     migrate(url, "0001")
     run(url, (ASSET.format(more="", values=""), {"id": "before"}), (JOB, {}))
-    known = sorted(path.name[:4] for path in VERSIONS.glob("[0-9]*.py"))
+    known = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
     for name in known[1:]:
         before = counts(url)
         migrate(url, name)

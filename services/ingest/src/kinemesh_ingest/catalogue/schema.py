@@ -56,18 +56,18 @@ def migrate(url: str, revision: str, *, wait_s: float = 50.0) -> Revisions:
     """
     with _connected(url) as connection, _alone(connection, wait_s):
         config = _config(connection)
-        order = [BASE, *reversed([script.revision for script in _scripts(config).walk_revisions()])]
-        wanted = order[-1] if revision == HEAD else revision
+        order = [*(script.revision for script in _scripts(config).walk_revisions()), BASE]
+        wanted = order[0] if revision == HEAD else revision
         if wanted not in order:
             raise errors.InvalidArgument("UNKNOWN_REVISION", "There is no such revision.", revision=revision)
         current = _known(connection, order)
         connection.execute(text(f"SET lock_timeout = '{_TABLE_LOCK_S}s'"))
-        if order.index(wanted) >= order.index(current or BASE):
+        if order.index(wanted) <= order.index(current or BASE):
             command.upgrade(config, wanted)
         else:
             command.downgrade(config, wanted)
         connection.commit()
-        return Revisions(_current(connection), order[-1])
+        return Revisions(_current(connection), order[0])
 
 
 def revisions(url: str) -> Revisions:
@@ -95,9 +95,10 @@ def require_newest(url: str) -> None:
 
 
 def _known(connection: Connection, order: list[str]) -> str:
+    """The current revision, which must be one of ``order``, newest first."""
     current = _current(connection)
     if current and current not in order:
-        newest = max(order)
+        newest = order[0]
         raise errors.FailedPrecondition(
             "SCHEMA_TOO_NEW",
             f"The database has the schema {current} of a newer version; this one knows {newest} and older. Run the "
