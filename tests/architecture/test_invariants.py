@@ -96,3 +96,9 @@ def test_services_leave_to_the_runtime_what_is_the_runtimes(call: str) -> None:
     naming = [path.relative_to(ROOT).as_posix() for path in own if re.search(call, path.read_text())]
     assert len(naming) == 1
     assert naming[0].startswith("libs/kinemesh/src/kinemesh/")
+
+
+def test_owners_are_compared_in_one_place() -> None:
+    sources = (ROOT / "services/ingest/src").rglob("*.py")
+    comparing = {path.name for path in sources if re.search(r"c\.owner( [=!]= |\.in_)", path.read_text())}
+    assert comparing == {"owned.py"}

@@ -26,12 +26,13 @@ BUF = Path(sysconfig.get_path("scripts")) / "buf"
 # A method that starts with none of these changes something and so needs a request_id.
 READS = (
     *("Get", "List", "Search", "Query", "Watch", "Compare"),
-    *("Detect", "Track", "Match", "Transfer", "Render", "Estimate", "Test"),
+    *("Detect", "Track", "Match", "Transfer", "Render", "Estimate", "Test", "Exchange"),
 )
 # Methods that answer with a page.
 PAGES = ("List", "Search", "Query")
 
 SERVICES = {
+    "kinemesh.access.v1.AccessService",
     "kinemesh.asset.v1.AssetService",
     "kinemesh.detect_track.v1.DetectTrackService",
     "kinemesh.environment.v1.EnvironmentService",

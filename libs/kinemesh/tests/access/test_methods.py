@@ -16,6 +16,7 @@ PROTOS = Path(__file__).parents[4] / "protos"
 PUBLIC_ON_PURPOSE = {
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
+    "/kinemesh.access.v1.AccessService/ExchangeKey",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 }
 

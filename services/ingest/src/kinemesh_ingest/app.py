@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import timedelta
 
+from kinemesh.access.tokens import tokens_of
+from kinemesh.access.v1.access_pb2_grpc import add_AccessServiceServicer_to_server
 from kinemesh.asset.v1.asset_pb2_grpc import add_AssetServiceServicer_to_server
 from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
@@ -21,6 +23,7 @@ from kinemesh.session.v1.session_pb2_grpc import add_SessionServiceServicer_to_s
 from kinemesh.storage.store import ObjectStore
 from kinemesh.telemetry.tracing import trace_headers
 from kinemesh.usage.v1.usage_pb2_grpc import add_UsageServiceServicer_to_server
+from kinemesh_ingest.access import AccessRpc
 from kinemesh_ingest.catalogue.database import answers, open_database
 from kinemesh_ingest.catalogue.outbox import pump
 from kinemesh_ingest.catalogue.sweeps import sweep
@@ -123,6 +126,11 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                     "kinemesh.usage.v1.UsageService",
                     add_UsageServiceServicer_to_server,
                     UsageRpc(engine, quotas),
+                ),
+                Servicer(
+                    "kinemesh.access.v1.AccessService",
+                    add_AccessServiceServicer_to_server,
+                    AccessRpc(engine, tokens_of(settings.auth), settings.auth.token_s),
                 ),
             ),
             loops=(publish, clean, conduct_jobs, take_part, imports.run, gallery.run, observe),

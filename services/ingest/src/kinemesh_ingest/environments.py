@@ -15,6 +15,7 @@ from kinemesh.pipelining import in_thread
 from kinemesh.serving.interceptor import caller
 from kinemesh_ingest.calibrating import homography_of, source_of
 from kinemesh_ingest.catalogue import assets, environments, gallery, requests
+from kinemesh_ingest.catalogue.owned import belongs_to
 from kinemesh_ingest.catalogue.paging import by_name, newest_first, page_request
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import environments as environments_table
@@ -83,7 +84,7 @@ class EnvironmentRpc(environment_pb2_grpc.EnvironmentServiceServicer):
         self, request: environment_pb2.ListEnvironmentsRequest, context: Any
     ) -> environment_pb2.ListEnvironmentsResponse:
         wanted = page_request(request.page_size, request.page_token, request.skip)
-        mine = environments_table.c.owner == caller(context)
+        mine = belongs_to(environments_table, caller(context))
         async with self._engine.connect() as connection:
             page = await by_name(connection, environments_table, ("display_name", "environment_id"), mine, wanted)
         return environment_pb2.ListEnvironmentsResponse(

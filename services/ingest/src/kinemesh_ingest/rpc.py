@@ -20,6 +20,7 @@ from kinemesh.serving.interceptor import caller
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue import assets, jobs, requests, sessions, sweeps
+from kinemesh_ingest.catalogue.owned import belongs_to
 from kinemesh_ingest.catalogue.paging import newest_first, page_request
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import assets as assets_table
@@ -73,7 +74,7 @@ class AssetRpc(asset_pb2_grpc.AssetServiceServicer):
         self, request: asset_pb2.ListAssetsRequest, context: Any
     ) -> asset_pb2.ListAssetsResponse:
         wanted = page_request(request.page_size, request.page_token, request.skip)
-        mine = assets_table.c.owner == caller(context)
+        mine = belongs_to(assets_table, caller(context))
         if request.states:
             names = [asset_pb2.AssetState.Name(state).removeprefix("ASSET_STATE_") for state in request.states]
             mine = and_(mine, assets_table.c.state.in_(names))
@@ -154,7 +155,7 @@ class JobRpc(job_pb2_grpc.JobServiceServicer):
 
     async def ListJobs(self, request: job_pb2.ListJobsRequest, context: Any) -> job_pb2.ListJobsResponse:  # noqa: N802
         wanted = page_request(request.page_size, request.page_token, request.skip)
-        condition = jobs_table.c.owner == caller(context)
+        condition = belongs_to(jobs_table, caller(context))
         if request.pipeline:
             condition = and_(condition, jobs_table.c.pipeline == request.pipeline)
         if request.states:

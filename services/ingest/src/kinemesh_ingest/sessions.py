@@ -17,6 +17,7 @@ from kinemesh.session.v1 import session_pb2, session_pb2_grpc
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue import assets, attempts, environments, jobs, requests, sessions, sweeps
+from kinemesh_ingest.catalogue.owned import belongs_to
 from kinemesh_ingest.catalogue.paging import newest_first, page_request
 from kinemesh_ingest.catalogue.sessions import Jobs
 from kinemesh_ingest.catalogue.tables import AnyRow
@@ -82,7 +83,7 @@ class SessionRpc(session_pb2_grpc.SessionServiceServicer):
         self, request: session_pb2.ListSessionsRequest, context: Any
     ) -> session_pb2.ListSessionsResponse:
         wanted = page_request(request.page_size, request.page_token, request.skip)
-        mine = sessions_table.c.owner == caller(context)
+        mine = belongs_to(sessions_table, caller(context))
         async with self._engine.connect() as connection:
             page = await newest_first(connection, sessions_table, "session_id", mine, wanted)
             described = await _describe_rows(connection, page.rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from kinemesh.access.identity import MODELS, READ, WRITE
+from kinemesh.access.identity import ADMIN, MODELS, READ, WRITE
 
 PUBLIC: Final = ""
 """Needs no token."""
@@ -13,6 +13,7 @@ PUBLIC: Final = ""
 _SERVICES: Final[dict[str, dict[str, str]]] = {
     "grpc.health.v1.Health": {PUBLIC: "Check Watch"},
     "grpc.reflection.v1alpha.ServerReflection": {PUBLIC: "ServerReflectionInfo"},
+    "kinemesh.access.v1.AccessService": {PUBLIC: "ExchangeKey", ADMIN: "CreateKey GetKey ListKeys RevokeKey"},
     "kinemesh.asset.v1.AssetService": {
         READ: "GetAsset ListAssets CreateAssetDownload",
         WRITE: "CreateUpload GetUpload ConfirmUpload DeleteAsset",

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Column, Table, delete, func, insert, select, update
+from sqlalchemy import Column, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kinemesh.errors import AlreadyExists, NotFound
+from kinemesh.errors import AlreadyExists
+from kinemesh_ingest.catalogue.owned import find_owned
 from kinemesh_ingest.catalogue.tables import AnyRow, areas, attempts, routes
 
 
@@ -43,10 +44,8 @@ async def find_area(
     :param hold: keeps it from being deleted before the transaction ends.
     :raises NotFound: AREA_NOT_FOUND.
     """
-    row = await _find(connection, areas, areas.c.area_id, area_id, owner, lock=lock, hold=hold)
-    if row is None:
-        raise NotFound("AREA_NOT_FOUND", "There is no such area.", area_id=area_id)
-    return row
+    # Whoever holds a route may still refer to its area, also while that is about to be deleted.
+    return await find_owned(connection, areas.c.area_id, area_id, owner, lock=lock, hold=hold, key_share=True)
 
 
 async def find_route(
@@ -56,10 +55,7 @@ async def find_route(
 
     :raises NotFound: ROUTE_NOT_FOUND.
     """
-    row = await _find(connection, routes, routes.c.route_id, route_id, owner, lock=lock, hold=hold)
-    if row is None:
-        raise NotFound("ROUTE_NOT_FOUND", "There is no such route.", route_id=route_id)
-    return row
+    return await find_owned(connection, routes.c.route_id, route_id, owner, lock=lock, hold=hold, key_share=True)
 
 
 async def change_area(connection: AsyncConnection, area_id: str, **values: Any) -> AnyRow:
@@ -118,17 +114,6 @@ async def names_of(connection: AsyncConnection, route_ids: Iterable[str]) -> dic
         .where(routes.c.route_id.in_(list(route_ids)))
     )
     return {row.route_id: (row.area, row.route) for row in await connection.execute(query)}
-
-
-async def _find(
-    connection: AsyncConnection, table: Table, key: Column[Any], value: str, owner: str, *, lock: bool, hold: bool
-) -> AnyRow | None:
-    query = select(table).where(key == value, table.c.owner == owner)
-    if lock or hold:
-        # Whoever holds a route may still refer to its area, also while that is about to be deleted.
-        query = query.with_for_update(read=not lock, key_share=lock)
-    row: AnyRow | None = (await connection.execute(query)).one_or_none()
-    return row
 
 
 async def _counts(connection: AsyncConnection, key: Column[Any], ids: Iterable[str]) -> dict[str, int]:

@@ -9,10 +9,11 @@ from typing import Any, Final
 from sqlalchemy import delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kinemesh.errors import FailedPrecondition, InvalidArgument, NotFound
+from kinemesh.errors import FailedPrecondition, InvalidArgument
 from kinemesh_ingest.catalogue import attempts, environments, references
 from kinemesh_ingest.catalogue.jobs import ENDED
 from kinemesh_ingest.catalogue.models import IMPORTING
+from kinemesh_ingest.catalogue.owned import find_all_owned, find_owned
 from kinemesh_ingest.catalogue.tables import AnyRow, assets, job_inputs, jobs, models, sessions
 from kinemesh_ingest.metrics import UPLOADS_SETTLED, UPLOADS_SETTLED_BYTES
 
@@ -36,11 +37,7 @@ async def find(connection: AsyncConnection, asset_id: str, owner: str, *, lock: 
 
     :raises NotFound: ASSET_NOT_FOUND.
     """
-    query = select(assets).where(assets.c.asset_id == asset_id, assets.c.owner == owner)
-    row: AnyRow | None = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
-    if row is None:
-        raise NotFound("ASSET_NOT_FOUND", "There is no such asset.", asset_id=asset_id)
-    return row
+    return await find_owned(connection, assets.c.asset_id, asset_id, owner, lock=lock)
 
 
 async def find_all(
@@ -50,13 +47,8 @@ async def find_all(
 
     :raises NotFound: ASSET_NOT_FOUND.
     """
-    query = select(assets).where(assets.c.asset_id.in_(asset_ids), assets.c.owner == owner).order_by(assets.c.asset_id)
-    rows = await connection.execute(query.with_for_update() if lock else query)
-    found = {row.asset_id: row for row in rows}
-    for asset_id in asset_ids:
-        if asset_id not in found:
-            raise NotFound("ASSET_NOT_FOUND", "There is no such asset.", asset_id=asset_id)
-    return found
+    rows = await find_all_owned(connection, assets.c.asset_id, asset_ids, owner, lock=lock)
+    return {row.asset_id: row for row in rows}
 
 
 def require_ready(row: AnyRow, kind: str, field: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kinemesh.errors import NotFound
+from kinemesh_ingest.catalogue.owned import find_all_owned, find_owned
 from kinemesh_ingest.catalogue.tables import AnyRow, attempt_jobs, attempts
 
 
@@ -23,11 +23,7 @@ async def find(connection: AsyncConnection, attempt_id: str, owner: str, *, lock
 
     :raises NotFound: ATTEMPT_NOT_FOUND.
     """
-    query = select(attempts).where(attempts.c.attempt_id == attempt_id, attempts.c.owner == owner)
-    row: AnyRow | None = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
-    if row is None:
-        raise NotFound("ATTEMPT_NOT_FOUND", "There is no such attempt.", attempt_id=attempt_id)
-    return row
+    return await find_owned(connection, attempts.c.attempt_id, attempt_id, owner, lock=lock)
 
 
 async def find_all(
@@ -38,14 +34,7 @@ async def find_all(
     :param hold: keeps them from being deleted before the transaction ends.
     :raises NotFound: ATTEMPT_NOT_FOUND.
     """
-    query = select(attempts).where(attempts.c.attempt_id.in_(attempt_ids), attempts.c.owner == owner)
-    query = query.order_by(attempts.c.attempt_id)
-    rows = await connection.execute(query.with_for_update(read=True) if hold else query)
-    found = {row.attempt_id: row for row in rows}
-    for attempt_id in attempt_ids:
-        if attempt_id not in found:
-            raise NotFound("ATTEMPT_NOT_FOUND", "There is no such attempt.", attempt_id=attempt_id)
-    return [found[attempt_id] for attempt_id in attempt_ids]
+    return await find_all_owned(connection, attempts.c.attempt_id, attempt_ids, owner, hold=hold)
 
 
 async def lock(connection: AsyncConnection, condition: ColumnElement[bool]) -> list[AnyRow]:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, Subquery, Table, and_, case, func,
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kinemesh_ingest.catalogue.owned import belongs_to
 from kinemesh_ingest.catalogue.tables import AnyRow, areas, attempts, routes, tree_revisions
 
 AREA: Final = "area"
@@ -36,7 +37,7 @@ async def bump(connection: AsyncConnection, owner: str) -> None:
 
 async def revision(connection: AsyncConnection, owner: str) -> int:
     """The revision of the owner's tree; the same as long as nothing in it has changed."""
-    query = select(tree_revisions.c.revision).where(tree_revisions.c.owner == owner)
+    query = select(tree_revisions.c.revision).where(belongs_to(tree_revisions, owner))
     return int(await connection.scalar(query) or 0)
 
 
@@ -44,7 +45,7 @@ async def tree(connection: AsyncConnection, owner: str) -> Tree:
     """The whole tree of an owner."""
     counted = (
         select(attempts.c.route_id, func.count().label("attempt_count"))
-        .where(attempts.c.owner == owner)
+        .where(belongs_to(attempts, owner))
         .group_by(attempts.c.route_id)
         .subquery()
     )
@@ -57,10 +58,10 @@ async def tree(connection: AsyncConnection, owner: str) -> Tree:
             func.coalesce(counted.c.attempt_count, 0).label("attempt_count"),
         )
         .outerjoin(counted, counted.c.route_id == routes.c.route_id)
-        .where(routes.c.owner == owner)
+        .where(belongs_to(routes, owner))
         .order_by(routes.c.display_name, routes.c.route_id)
     )
-    above = select(areas.c.area_id, areas.c.display_name).where(areas.c.owner == owner)
+    above = select(areas.c.area_id, areas.c.display_name).where(belongs_to(areas, owner))
     above = above.order_by(areas.c.display_name, areas.c.area_id)
     return Tree(list((await connection.execute(above)).all()), list((await connection.execute(below)).all()))
 
@@ -96,7 +97,7 @@ def _hits(
     whole: ColumnElement[str] = func.concat_ws("\n", name, *more)
     rank = case((_all_in(name, words), literal("0")), else_=literal("1")).label("rank")
     query = select(rank, name.label("display_name"), literal(kind).label("kind"), key.label("id"))
-    return query.where(table.c.owner == owner, _all_in(whole, words))
+    return query.where(belongs_to(table, owner), _all_in(whole, words))
 
 
 def _all_in(text: ColumnElement[str], words: Sequence[str]) -> ColumnElement[bool]:

@@ -8,8 +8,9 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kinemesh.errors import AlreadyExists, FailedPrecondition, NotFound
+from kinemesh.errors import AlreadyExists, FailedPrecondition
 from kinemesh_ingest.catalogue.jobs import ENDED
+from kinemesh_ingest.catalogue.owned import find_owned
 from kinemesh_ingest.catalogue.tables import AnyRow, environment_jobs, environments, jobs
 
 
@@ -31,11 +32,7 @@ async def find(connection: AsyncConnection, environment_id: str, owner: str, *, 
 
     :raises NotFound: ENVIRONMENT_NOT_FOUND.
     """
-    query = select(environments).where(environments.c.environment_id == environment_id, environments.c.owner == owner)
-    row: AnyRow | None = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
-    if row is None:
-        raise NotFound("ENVIRONMENT_NOT_FOUND", "There is no such environment.", environment_id=environment_id)
-    return row
+    return await find_owned(connection, environments.c.environment_id, environment_id, owner, lock=lock)
 
 
 async def change(connection: AsyncConnection, key: int, **values: Any) -> AnyRow:

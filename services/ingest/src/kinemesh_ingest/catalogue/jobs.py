@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kinemesh.errors import NotFound
+from kinemesh_ingest.catalogue.owned import find_owned, not_found
 from kinemesh_ingest.catalogue.tables import AnyRow, job_inputs, job_logs, jobs, segments, tasks
 from kinemesh_ingest.domain.planning import Task
 from kinemesh_ingest.domain.timeline import Input, Segment
@@ -50,12 +50,12 @@ async def find(connection: AsyncConnection, job_id: str, owner: str | None = Non
 
     :raises NotFound: JOB_NOT_FOUND.
     """
-    query = select(jobs).where(jobs.c.job_id == job_id)
     if owner is not None:
-        query = query.where(jobs.c.owner == owner)
+        return await find_owned(connection, jobs.c.job_id, job_id, owner, lock=lock)
+    query = select(jobs).where(jobs.c.job_id == job_id)
     row: AnyRow | None = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
-        raise NotFound("JOB_NOT_FOUND", "There is no such job.", job_id=job_id)
+        raise not_found("job_id", job_id)
     return row
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kinemesh.errors import FailedPrecondition
 from kinemesh_ingest.catalogue.jobs import ENDED
+from kinemesh_ingest.catalogue.owned import belongs_to
 from kinemesh_ingest.catalogue.tables import AnyRow, jobs, models
 
 IMPORTING: Final = "IMPORTING"
@@ -44,7 +45,7 @@ async def find(connection: AsyncConnection, name: str) -> AnyRow | None:
 async def visible(connection: AsyncConnection, owner: str) -> list[AnyRow]:
     """All models, those left out that somebody else imported, or could not add."""
     shared = and_(models.c.source == MANIFEST, models.c.state != REJECTED)
-    query = select(models).where(or_(models.c.owner == owner, shared), models.c.state != DELETING)
+    query = select(models).where(or_(belongs_to(models, owner), shared), models.c.state != DELETING)
     return list((await connection.execute(query)).all())
 
 
@@ -60,7 +61,7 @@ async def claim(connection: AsyncConnection, name: str, owner: str, **values: An
     again = statement.on_conflict_do_update(
         index_elements=[models.c.model],
         set_={**fresh, "create_time": func.now(), "update_time": func.now()},
-        where=and_(models.c.state == REJECTED, models.c.owner == owner),
+        where=and_(models.c.state == REJECTED, belongs_to(models, owner)),
     )
     return (await connection.execute(again.returning(models.c.model))).one_or_none() is not None
 

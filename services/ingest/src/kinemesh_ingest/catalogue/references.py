@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, delete, insert, select, update
+from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kinemesh.errors import FailedPrecondition, NotFound
+from kinemesh.errors import FailedPrecondition
 from kinemesh_ingest.catalogue.jobs import ENDED
+from kinemesh_ingest.catalogue.owned import EVERYBODY, find_owned
 from kinemesh_ingest.catalogue.tables import AnyRow, assets, jobs, match_jobs, reference_images, routes
 
 BUILT_IN: Final = "BUILT_IN"
 UPLOADED: Final = "UPLOADED"
-EVERYBODY: Final = ""
-"""The owner of what comes with the product. Nobody who calls is called so."""
-
-
-def is_visible(owner: str) -> ColumnElement[bool]:
-    """Whose images somebody may use: their own and those that come with the product."""
-    return reference_images.c.owner.in_([owner, EVERYBODY])
 
 
 async def add(connection: AsyncConnection, **values: Any) -> AnyRow:
@@ -53,13 +47,8 @@ async def find(
     :param hold: keeps it from being deleted before the transaction ends.
     :raises NotFound: REFERENCE_NOT_FOUND.
     """
-    query = select(reference_images).where(reference_images.c.reference_id == reference_id, is_visible(owner))
-    if lock or hold:
-        query = query.with_for_update(read=not lock)
-    row: AnyRow | None = (await connection.execute(query)).one_or_none()
-    if row is None:
-        raise NotFound("REFERENCE_NOT_FOUND", "There is no such reference image.", reference_id=reference_id)
-    return row
+    key = reference_images.c.reference_id
+    return await find_owned(connection, key, reference_id, owner, everybodys=True, lock=lock, hold=hold)
 
 
 async def of_asset(connection: AsyncConnection, asset_id: str) -> str | None:

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kinemesh.errors import NotFound
 from kinemesh_ingest.catalogue.jobs import SUCCEEDED
+from kinemesh_ingest.catalogue.owned import find_owned
 from kinemesh_ingest.catalogue.tables import AnyRow, assets, jobs, session_jobs, sessions
 
 
@@ -46,11 +46,7 @@ async def find(connection: AsyncConnection, session_id: str, owner: str, *, lock
 
     :raises NotFound: SESSION_NOT_FOUND.
     """
-    query = select(sessions).where(sessions.c.session_id == session_id, sessions.c.owner == owner)
-    row: AnyRow | None = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
-    if row is None:
-        raise NotFound("SESSION_NOT_FOUND", "There is no such session.", session_id=session_id)
-    return row
+    return await find_owned(connection, sessions.c.session_id, session_id, owner, lock=lock)
 
 
 async def change(connection: AsyncConnection, session_id: str, **values: Any) -> AnyRow:

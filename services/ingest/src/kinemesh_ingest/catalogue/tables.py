@@ -342,6 +342,25 @@ sweeps = Table(
     Column("due_time", DateTime(timezone=True), nullable=False, index=True),
 )
 
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False, comment="whose objects its bearer sees"),
+    Column("display_name", Text, nullable=False),
+    Column("secret_sha256", LargeBinary, nullable=False, comment="of the key as a whole, which is kept nowhere"),
+    Column("scopes", JSONB, nullable=False),
+    Column("requests_per_minute", Integer, comment="the deployment's own if null, as the next two"),
+    Column("storage_bytes", BigInteger),
+    Column("active_jobs", Integer),
+    _time("create_time"),
+    Column("expire_time", DateTime(timezone=True)),
+    Column("revoke_time", DateTime(timezone=True)),
+    Column("last_used_time", DateTime(timezone=True)),
+    Index(None, "create_time", "key_id"),
+    Index(None, "owner", "create_time", "key_id"),
+)
+
 requests = Table(
     "requests",
     metadata,

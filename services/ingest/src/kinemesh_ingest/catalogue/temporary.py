@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue.jobs import ENDED
+from kinemesh_ingest.catalogue.owned import belongs_to
 from kinemesh_ingest.catalogue.tables import jobs, match_jobs
 
 _PAGE: Final = 1000
@@ -32,7 +33,7 @@ async def ended_jobs(connection: AsyncConnection, owner: str) -> list[str]:
     query = (
         select(jobs.c.job_id)
         .join(match_jobs, match_jobs.c.job_id == jobs.c.job_id)
-        .where(jobs.c.owner == owner, jobs.c.state.in_(ENDED), ~match_jobs.c.cleaned)
+        .where(belongs_to(jobs, owner), jobs.c.state.in_(ENDED), ~match_jobs.c.cleaned)
         .order_by(jobs.c.job_id)
     )
     return list((await connection.execute(query)).scalars())

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kinemesh.route.v1 import catalogue_pb2, route_pb2
 from kinemesh_ingest.catalogue import areas, browsing, requests
+from kinemesh_ingest.catalogue.owned import belongs_to
 from kinemesh_ingest.catalogue.paging import by_name, page_request
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import areas as areas_table
@@ -61,7 +62,7 @@ class Areas:
         wanted = page_request(request.page_size, request.page_token, request.skip)
         async with self.engine.connect() as connection:
             page = await by_name(
-                connection, areas_table, ("display_name", "area_id"), areas_table.c.owner == owner, wanted
+                connection, areas_table, ("display_name", "area_id"), belongs_to(areas_table, owner), wanted
             )
             described = await describe_areas(connection, page.rows)
         return route_pb2.ListAreasResponse(areas=described, next_page_token=page.next_token, total_size=page.total)

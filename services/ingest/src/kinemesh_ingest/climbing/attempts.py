@@ -18,6 +18,7 @@ from kinemesh.route.v1 import browse_pb2, catalogue_pb2, route_pb2
 from kinemesh.storage import keys
 from kinemesh.storage.store import OCTETS, ObjectStore
 from kinemesh_ingest.catalogue import areas, assets, attempts, browsing, requests
+from kinemesh_ingest.catalogue.owned import belongs_to
 from kinemesh_ingest.catalogue.paging import newest_first, page_request
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import attempts as attempts_table
@@ -78,7 +79,7 @@ class Attempts:
 
     async def list(self, request: route_pb2.ListAttemptsRequest, owner: str) -> route_pb2.ListAttemptsResponse:
         wanted = page_request(request.page_size, request.page_token, request.skip)
-        condition = attempts_table.c.owner == owner
+        condition = belongs_to(attempts_table, owner)
         async with self.engine.connect() as connection:
             if request.area_id:
                 await areas.find_area(connection, request.area_id, owner)
@@ -118,7 +119,9 @@ class Attempts:
     ) -> browse_pb2.ListRecentAttemptsResponse:
         wanted = page_request(request.page_size, request.page_token, request.skip)
         async with self.engine.connect() as connection:
-            page = await newest_first(connection, attempts_table, "attempt_id", attempts_table.c.owner == owner, wanted)
+            page = await newest_first(
+                connection, attempts_table, "attempt_id", belongs_to(attempts_table, owner), wanted
+            )
             names = await areas.names_of(connection, {row.route_id for row in page.rows})
         response = browse_pb2.ListRecentAttemptsResponse(next_page_token=page.next_token, total_size=page.total)
         for row in page.rows:

@@ -17,6 +17,7 @@ from kinemesh.route.v1 import reference_pb2
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue import areas, assets, references, requests
+from kinemesh_ingest.catalogue.owned import is_open_to
 from kinemesh_ingest.catalogue.paging import by_name, page_request
 from kinemesh_ingest.catalogue.tables import reference_images
 from kinemesh_ingest.climbing.areas import LONGEST_NAME
@@ -95,7 +96,7 @@ class References:
         self, request: reference_pb2.ListReferenceImagesRequest, owner: str
     ) -> reference_pb2.ListReferenceImagesResponse:
         wanted = page_request(request.page_size, request.page_token, request.skip)
-        condition = references.is_visible(owner)
+        condition = is_open_to(reference_images, owner)
         if request.source:
             if request.source not in reference_pb2.ReferenceSource.values():
                 raise errors.InvalidArgument(

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kinemesh.route.v1 import catalogue_pb2, route_pb2
 from kinemesh_ingest.catalogue import areas, browsing, references, requests
+from kinemesh_ingest.catalogue.owned import belongs_to
 from kinemesh_ingest.catalogue.paging import by_name, page_request
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.catalogue.tables import attempts as attempts_table
@@ -55,7 +56,7 @@ class Routes:
 
     async def list(self, request: route_pb2.ListRoutesRequest, owner: str) -> route_pb2.ListRoutesResponse:
         wanted = page_request(request.page_size, request.page_token, request.skip)
-        condition = routes_table.c.owner == owner
+        condition = belongs_to(routes_table, owner)
         async with self.engine.connect() as connection:
             if request.area_id:
                 await areas.find_area(connection, request.area_id, owner)
