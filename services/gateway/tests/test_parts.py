@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from kinemesh.errors import DeadlineExceeded, UnsupportedMedia
+from kinemesh_gateway.rest.admission import Admission
 from kinemesh_gateway.rest.context import Caller
 from kinemesh_gateway.rest.middleware import RequestContext
 from kinemesh_gateway.rest.multipart import Expected
 from kinemesh_gateway.rest.upload import Uploader
-from kinemesh_gateway.settings import HttpSettings, UploadSettings
+from kinemesh_gateway.settings import HttpSettings, RateSettings, UploadSettings
 
 SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "path": "/x", "headers": [(b"host", b"localhost")]}
 NOBODY = Caller(None, "nobody")  # type: ignore[arg-type]  # whose calls never come to it
@@ -61,7 +62,7 @@ async def test_an_answer_that_breaks_off_does_not_end_as_if_it_were_whole() -> N
     async def send(message: Message) -> None:
         sent.append(message)
 
-    context = RequestContext(app, HttpSettings(), re.compile(""))
+    context = RequestContext(app, HttpSettings(), Admission(None, RateSettings(), (), re.compile("")), re.compile(""))
     with pytest.raises(Exception, match=r"^$") as broken:
         await context(SCOPE, never, send)
     assert "storage" not in str(broken.value)

@@ -79,9 +79,9 @@ async def test_a_key_is_exchanged_for_a_token_that_says_what_the_key_says(access
     made = await access.create(limits=limits, display_name="camera 1")
     assert re.fullmatch(rf"km_{made.key.key_id}_[A-Za-z0-9_-]{{43}}", made.api_key)
     answer = await access.exchange(made.api_key)
-    assert (answer.expires_in_sec, answer.scopes) == (900, ["read", "write"])
+    assert (answer.expires_in_sec, list(answer.scopes)) == (900, ["read", "write"])
     identity = TOKENS.verify(answer.access_token)
-    assert (identity.owner, identity.scopes, identity.key_id) == ("ada", {"read", "write"}, made.key.key_id)
+    assert (identity.owner, identity.scopes, identity.key_id) == ("ada", frozenset(("read", "write")), made.key.key_id)
     assert (identity.limits.requests_per_minute, identity.limits.storage_bytes) == (30, 2**40)
     assert identity.limits.active_jobs is None
     known = (await call(access.stub.GetKey, access_pb2.GetKeyRequest(key_id=made.key.key_id))).key

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from kinemesh.access.tls import read_tls
 from kinemesh.bus.connection import connect
 from kinemesh.serving.server import Service
 from kinemesh.storage import ObjectStore
@@ -23,7 +24,7 @@ async def app(settings: GatewaySettings) -> AsyncIterator[Service]:
         taken = stack.enter_context(bind(settings.http))
         store = await stack.enter_async_context(ObjectStore(settings.s3))
         bus = await stack.enter_async_context(connect(settings.nats, "gateway"))
-        upstreams = await stack.enter_async_context(connect_upstreams(settings.upstreams))
+        upstreams = await stack.enter_async_context(connect_upstreams(settings.upstreams, read_tls(settings.tls)))
         checks = {**upstreams.checks, "nats": bus.ready, "s3": store.ready}
         histories = Histories(bus, settings.http.websocket_kept_mb * 2**20)
         mesh = Mesh(settings, upstreams, store, bus, histories, Trees(), checks)

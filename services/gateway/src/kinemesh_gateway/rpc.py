@@ -10,6 +10,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from kinemesh.access.tls import Tls
+from kinemesh.access.v1 import access_pb2_grpc
 from kinemesh.asset.v1 import asset_pb2_grpc
 from kinemesh.detect_track.v1 import detect_track_pb2_grpc
 from kinemesh.environment.v1 import environment_pb2_grpc
@@ -32,6 +34,7 @@ class Upstreams:
     :ivar detect_track: None without an address.
     """
 
+    access: Any
     assets: Any
     detect_track: Any
     environments: Any
@@ -44,16 +47,17 @@ class Upstreams:
 
 
 @asynccontextmanager
-async def connect_upstreams(settings: UpstreamSettings) -> AsyncIterator[Upstreams]:
+async def connect_upstreams(settings: UpstreamSettings, tls: Tls | None = None) -> AsyncIterator[Upstreams]:
     """Channels to all services that have an address; none needs to be there yet."""
     async with AsyncExitStack() as stack:
         channels = {
-            name: await stack.enter_async_context(open_channel(address))
+            name: await stack.enter_async_context(open_channel(address, tls))
             for name, address in settings.model_dump().items()
             if isinstance(address, str) and address
         }
         ingest, detect_track = channels["ingest"], channels.get("detect_track")
         yield Upstreams(
+            access=access_pb2_grpc.AccessServiceStub(ingest),
             assets=asset_pb2_grpc.AssetServiceStub(ingest),
             detect_track=detect_track and detect_track_pb2_grpc.DetectTrackServiceStub(detect_track),
             environments=environment_pb2_grpc.EnvironmentServiceStub(ingest),

@@ -5,16 +5,16 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from kinemesh.settings import Group, ServiceSettings
+from kinemesh.settings import Group, ServiceSettings, require_shield
 from kinemesh.storage.settings import S3Settings
 
 
 class HttpSettings(Group):
     """Where REST and WebSocket are served, and whom a browser may bring along."""
 
-    host: str = Field(default="127.0.0.1", description="a loopback address; nothing else until there is authentication")
+    host: str = Field(default="127.0.0.1", description="a loopback address, unless KINEMESH_AUTH__SECRET is set")
     port: int = Field(default=8080, ge=0, le=65535, description="0 takes a free port")
     allowed_hosts: tuple[str, ...] = Field(
         default=("127.0.0.1", "localhost", "[::1]"),
@@ -28,16 +28,16 @@ class HttpSettings(Group):
         default=64, ge=1, le=4096, description="of histories that those who watch the same tracking share"
     )
 
-    @field_validator("host")
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(), description="networks whose X-Forwarded-For is believed, such as 10.0.0.0/8"
+    )
+
+    @field_validator("trusted_proxies")
     @classmethod
-    def _loopback(cls, host: str) -> str:
-        try:
-            loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
-            raise ValueError("there is no authentication yet, so only a loopback address may be served, as 127.0.0.1")
-        return host
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ipaddress.ip_network(network)
+        return networks
 
     @field_validator("cors_origins")
     @classmethod
@@ -80,6 +80,13 @@ class UploadSettings(Group):
     idle_timeout_s: float = Field(default=60.0, gt=0, description="longest silence of a client that sends")
 
 
+class RateSettings(Group):
+    """How often callers may ask; keys may have limits of their own. Without a secret nobody is limited."""
+
+    requests_per_minute: int = Field(default=6000, ge=1, le=10_000_000, description="by each key, or else address")
+    failures_per_minute: int = Field(default=10, ge=1, le=10_000, description="keys from one address that are none")
+
+
 class PitstopSettings(Group):
     """What pit-stop jobs get that do not say otherwise, and how large their videos may be."""
 
@@ -96,3 +103,10 @@ class GatewaySettings(ServiceSettings):
     s3: S3Settings = S3Settings()
     uploads: UploadSettings = UploadSettings()
     pitstop: PitstopSettings = PitstopSettings()
+    rates: RateSettings = RateSettings()
+
+    @field_validator("http")
+    @classmethod
+    def _http_shielded(cls, http: HttpSettings, info: ValidationInfo) -> HttpSettings:
+        require_shield(http.host, info)
+        return http

@@ -12,14 +12,17 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
+from kinemesh.access.tokens import tokens_of
 from kinemesh.errors import Unavailable
 from kinemesh_gateway.rest import (
     analyze,
     areas,
     assets,
     attempts,
+    auth,
     environments,
     health,
     jobs,
@@ -36,7 +39,8 @@ from kinemesh_gateway.rest import (
     usage,
     watch,
 )
-from kinemesh_gateway.rest.context import OWNER_HEADER, Mesh
+from kinemesh_gateway.rest.admission import OWNER_HEADER, Admission
+from kinemesh_gateway.rest.context import Mesh
 from kinemesh_gateway.rest.errors import handle_errors
 from kinemesh_gateway.rest.middleware import RequestContext
 from kinemesh_gateway.rest.parameters import (
@@ -65,6 +69,7 @@ _STREAMED = re.compile(
     re.ASCII,
 )
 _ROUTERS = (
+    auth,
     assets,
     jobs,
     pipelines,
@@ -86,6 +91,15 @@ _ROUTERS = (
     health,
     watch,
 )
+# The paths of objects, which <video> and <img> ask for.
+_MEDIA = re.compile(
+    "|".join(
+        re.sub(r"\?P<[^>]+>", "?:", route.path_regex.pattern)
+        for module in _ROUTERS
+        for route in module.router.routes
+        if isinstance(route, APIRoute) and 206 in route.responses
+    )
+)
 _IN_TEXT = (
     PoseParameters,
     InstructorParameters,
@@ -99,6 +113,7 @@ _IN_TEXT = (
     processing_tasks.TrackingUpdate,
 )
 _REQUEST_HEADERS = [
+    "Authorization",
     "Content-Type",
     "Idempotency-Key",
     "If-None-Match",
@@ -115,7 +130,11 @@ _RESPONSE_HEADERS = [
     "Deprecation",
     "ETag",
     "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
     "Retry-After",
+    "WWW-Authenticate",
     "X-Request-ID",
 ]
 _DESCRIPTION = """Videos in; people, poses, metrics and annotated videos out.
@@ -133,7 +152,9 @@ def create_api(settings: GatewaySettings) -> FastAPI:
     for module in _ROUTERS:
         app.include_router(module.router)
     handle_errors(app)
-    app.add_middleware(RequestContext, settings=settings.http, streamed=_STREAMED)
+    tokens, proxies = tokens_of(settings.auth), settings.http.trusted_proxies
+    admission = app.state.admission = Admission(tokens, settings.rates, proxies, _MEDIA)
+    app.add_middleware(RequestContext, settings=settings.http, admission=admission, streamed=_STREAMED)
     if settings.http.cors_origins:
         app.add_middleware(
             CORSMiddleware,

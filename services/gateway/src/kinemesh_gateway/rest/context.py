@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -10,9 +9,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Path, Query
 from starlette.requests import HTTPConnection
 
-from kinemesh.access.identity import LOCAL_OWNER
+from kinemesh.access.gate import current
 from kinemesh.bus.connection import Bus
-from kinemesh.errors import InvalidArgument
 from kinemesh.serving.channel import call
 from kinemesh.serving.health import Check
 from kinemesh.storage import ObjectStore
@@ -21,9 +19,6 @@ from kinemesh_gateway.histories import Histories
 from kinemesh_gateway.rpc import Upstreams
 from kinemesh_gateway.settings import GatewaySettings
 from kinemesh_gateway.trees import Trees
-
-OWNER_HEADER = "X-Kinemesh-Owner"
-_OWNER = re.compile(r"[A-Za-z0-9._@+-]{1,128}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +50,8 @@ class Caller:
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
-    """Who calls. Until there is authentication the header is believed, which loopback alone makes bearable.
-
-    :raises InvalidArgument: ``OWNER_INVALID``.
-    """
-    owner = connection.headers.get(OWNER_HEADER, LOCAL_OWNER)
-    if not _OWNER.match(owner):
-        raise InvalidArgument("OWNER_INVALID", f"The header {OWNER_HEADER} is not a name.", field=OWNER_HEADER)
-    return Caller(connection.app.state.mesh, owner)
+    """Who calls, as was settled when the request came in."""
+    return Caller(connection.app.state.mesh, current().owner)
 
 
 # Dependencies that are not coroutines would each go through a thread, which takes long while WebSockets are busy.

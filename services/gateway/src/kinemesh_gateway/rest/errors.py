@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
-from kinemesh.errors import Internal, KinemeshError, ResourceExhausted, Unavailable
+from kinemesh.errors import Internal, KinemeshError, ResourceExhausted, Unauthenticated, Unavailable
 from kinemesh.serving.status import as_error
 from kinemesh.telemetry.metrics import FAILURES
 
@@ -22,6 +22,9 @@ _log = structlog.get_logger()
 
 _MOST_FIELDS = 20
 _RETRY_AFTER_S = "2"
+
+_CHALLENGE = 'Bearer realm="kinemesh"'
+_CHALLENGES = dict.fromkeys(("TOKEN_INVALID", "TOKEN_EXPIRED"), f'{_CHALLENGE}, error="invalid_token"')
 
 # What the framework itself refuses: status → (gRPC code, reason, sentence).
 _FRAMEWORK = {
@@ -84,9 +87,14 @@ def error_response(error: Exception) -> JSONResponse:
     visible = as_error(error)
     if isinstance(visible, Internal):
         _log.error("request failed", reason=visible.reason, exc_info=error)
-    headers = {}
+    headers: dict[str, str] = {}
     if isinstance(visible, ResourceExhausted | Unavailable):
         headers["Retry-After"] = visible.metadata.get("retry_after_s", _RETRY_AFTER_S)
+    if visible.reason == "RATE_LIMITED":
+        headers |= {"RateLimit-Limit": visible.metadata["limit"], "RateLimit-Remaining": "0"}
+        headers["RateLimit-Reset"] = visible.metadata["reset_s"]
+    if isinstance(visible, Unauthenticated):
+        headers["WWW-Authenticate"] = _CHALLENGES.get(visible.reason, _CHALLENGE)
     return answer(visible.http_status, visible.code, visible.reason, visible.message, visible.metadata, headers)
 
 

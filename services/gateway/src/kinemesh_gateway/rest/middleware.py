@@ -15,9 +15,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kinemesh.errors import InvalidArgument, KinemeshError, PermissionDenied, TooLarge
+from kinemesh.access.gate import acting_as
+from kinemesh.errors import (
+    InvalidArgument,
+    KinemeshError,
+    PermissionDenied,
+    TooLarge,
+)
 from kinemesh.telemetry.tracing import span
+from kinemesh_gateway.domain.rates import Standing
 from kinemesh_gateway.metrics import HTTP_SECONDS
+from kinemesh_gateway.rest.admission import SUBPROTOCOL, Admission
 from kinemesh_gateway.rest.errors import error_response
 from kinemesh_gateway.settings import HttpSettings
 
@@ -26,6 +34,7 @@ _log = structlog.get_logger()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _METHODS = frozenset((*_SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE"))
+_SAID_TO_SOCKETS = frozenset(("TOKEN_MISSING", "TOKEN_INVALID", "TOKEN_EXPIRED", "SCOPE_MISSING", "RATE_LIMITED"))
 _QUIET = frozenset(("/api/health", "/api/v1/health"))
 
 # The pages that show the OpenAPI document load their scripts and styles from a public network.
@@ -47,12 +56,14 @@ _SECURITY = {
 class RequestContext:
     """ASGI middleware.
 
+    :param admission: settles who calls, and whether they may, before anything else is done.
     :param streamed: what matches whole paths whose bodies are not held in memory and have limits of their own.
     """
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings, streamed: re.Pattern[str]) -> None:
+    def __init__(self, app: ASGIApp, settings: HttpSettings, admission: Admission, streamed: re.Pattern[str]) -> None:
         self._app = app
         self._settings = settings
+        self._admission = admission
         self._limit = settings.json_limit_kb * 1024
         self._streamed = streamed
 
@@ -67,10 +78,14 @@ class RequestContext:
         with ExitStack() as stack:
             stack.enter_context(structlog.contextvars.bound_contextvars(request_id=request_id))
             current = stack.enter_context(span(method, SpanKind.SERVER, parent=headers))
-            answered = _Answered(send, request_id, scope["path"])
+            answered = _Answered(send, request_id, scope)
             started = time.perf_counter()
             try:
                 self._check_origin(scope, headers)
+                admitted = scope["admitted"] = self._admission.admit(scope, headers)
+                answered.standing = admitted.standing
+                if admitted.identity is not None:
+                    stack.enter_context(acting_as(admitted.identity, self._admission.tokens))
                 if scope["type"] == "http" and not self._streamed.fullmatch(scope["path"]):
                     receive = _limited(receive, headers, self._limit)
                 await self._app(scope, receive, answered.send)
@@ -86,7 +101,13 @@ class RequestContext:
         if answered.status or scope["type"] == "websocket":
             if not isinstance(error, KinemeshError):
                 _log.error("request broke off", exc_info=error)
-            if not answered.status:
+            if not answered.status and isinstance(error, KinemeshError) and error.reason in _SAID_TO_SOCKETS:
+                # Accepted first, because browsers do not show their pages why one was not.
+                await receive()
+                await answered.send({"type": "websocket.accept", "headers": []})
+                code = 4000 + error.http_status
+                await answered.send({"type": "websocket.close", "code": code, "reason": error.reason})
+            elif not answered.status:
                 await answered.send({"type": "websocket.close", "code": 1008})
             elif scope["type"] == "http":
                 raise _BrokenOff from None  # the server closes the connection, so that the client sees the loss
@@ -118,17 +139,25 @@ class _BrokenOff(Exception):
 class _Answered:
     """Adds headers to the answer and remembers its status."""
 
-    def __init__(self, send: Send, request_id: str, path: str) -> None:
+    def __init__(self, send: Send, request_id: str, scope: Scope) -> None:
         self._send = send
         self._request_id = request_id
-        self._policy = _DOC_POLICY if path in _DOC_PAGES else _POLICY
+        self._policy = _DOC_POLICY if scope["path"] in _DOC_PAGES else _POLICY
+        self._offered = scope.get("subprotocols", ())
         self.status = 0
+        self.standing: Standing | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.accept"):
             self.status = message.get("status", 101)
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self._request_id
+            if self.standing is not None:
+                headers["RateLimit-Limit"] = str(self.standing.limit)
+                headers["RateLimit-Remaining"] = str(self.standing.remaining)
+                headers["RateLimit-Reset"] = str(self.standing.reset_s)
+            if self.status == 101 and SUBPROTOCOL in self._offered:
+                message["subprotocol"] = SUBPROTOCOL
             if self.status != 101:
                 headers.setdefault("Cache-Control", "no-store")
                 headers["Content-Security-Policy"] = self._policy

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kinemesh_ingest.catalogue.assets import PENDING, REJECTED
 from kinemesh_ingest.catalogue.jobs import CANCELLED, ENDED, FAILED
+from kinemesh_ingest.catalogue.owned import belongs_to
 from kinemesh_ingest.catalogue.tables import assets, jobs
 
 _LOCKS: Final = 0x6B71  # the class of advisory locks of which every owner has one
@@ -26,25 +27,25 @@ async def in_turn(connection: AsyncConnection, owner: str) -> None:
 async def stored_bytes(connection: AsyncConnection, owner: str) -> int:
     """Bytes of assets that were not refused, as announced, and of the outputs that jobs have made and keep."""
     uploaded = select(func.coalesce(func.sum(assets.c.size_bytes), 0)).where(
-        assets.c.owner == owner, assets.c.state != REJECTED
+        belongs_to(assets, owner), assets.c.state != REJECTED
     )
     each = func.jsonb_array_elements(jobs.c.outputs).table_valued("value").render_derived("output")
     size = cast(each.c.value.op("->>")("size_bytes"), BigInteger)
     made = (
         select(func.coalesce(func.sum(size), 0))
         .select_from(jobs.join(each, true()))
-        .where(jobs.c.owner == owner, jobs.c.state.not_in((CANCELLED, FAILED)))
+        .where(belongs_to(jobs, owner), jobs.c.state.not_in((CANCELLED, FAILED)))
     )
     return int(await connection.scalar(uploaded) or 0) + int(await connection.scalar(made) or 0)
 
 
 async def pending_uploads(connection: AsyncConnection, owner: str) -> int:
     """Uploads that were announced and neither confirmed nor refused."""
-    query = select(func.count()).select_from(assets).where(assets.c.owner == owner, assets.c.state == PENDING)
+    query = select(func.count()).select_from(assets).where(belongs_to(assets, owner), assets.c.state == PENDING)
     return int(await connection.scalar(query) or 0)
 
 
 async def active_jobs(connection: AsyncConnection, owner: str) -> int:
     """Jobs that have not ended."""
-    query = select(func.count()).select_from(jobs).where(jobs.c.owner == owner, jobs.c.state.not_in(ENDED))
+    query = select(func.count()).select_from(jobs).where(belongs_to(jobs, owner), jobs.c.state.not_in(ENDED))
     return int(await connection.scalar(query) or 0)
