@@ -143,12 +143,13 @@ chaos-replicas: models ## two replicas of ingest, 50 jobs (JOBS=), one replica k
 	KINEMESH_TEST_JOBS="$(JOBS)" $(CAPS) $(BIN)/pytest --numprocesses 0 -s tests/chaos/test_replicas.py $(ARGS)
 
 .PHONY: check
-check: setup ## formatting, lint, types, dependency rules, protos: what CI runs before the tests
+check: setup ## formatting, lint, types, dependency rules, protos, pictures: what CI runs before the tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy $(wildcard $(TYPED))
 	$(BIN)/lint-imports
 	$(BIN)/python tools/protos.py check
+	$(BIN)/python tools/diagram.py --check
 	$(BIN)/python tools/dashboards.py check
 
 .PHONY: chart-test
@@ -172,6 +173,10 @@ protos: setup ## generate the code of protos/
 .PHONY: dashboards
 dashboards: setup ## write the Grafana dashboards of tools/dashboards.toml to k8s/kinemesh/dashboards
 	$(BIN)/python tools/dashboards.py write
+
+.PHONY: diagram
+diagram: setup ## draw the pictures of the mesh and its pipelines anew, from the sources
+	$(BIN)/python tools/diagram.py
 
 .PHONY: bench
 bench: models ## measure poses, detection, tracking and matching against what a user would write, several times in turn
