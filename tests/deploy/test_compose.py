@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import re
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,15 @@ def test_env_example_names_what_compose_asks_for() -> None:
     assert offered <= asked
     documented = (ROOT / "docs/deployment.md").read_text()
     assert [name for name in asked - offered if name not in documented] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_modules_that_are_run_exist(compose: dict[str, Any], name: str) -> None:
+    row = compose["services"][name]
+    for command in (row.get("entrypoint", []), row.get("command", []), row["healthcheck"].get("test", [])):
+        for option, module in pairwise(command):
+            if option == "-m" and module != "kinemesh_models":  # which has an environment of its own
+                assert importlib.util.find_spec(module)
 
 
 @pytest.mark.parametrize("name", NAMES)
