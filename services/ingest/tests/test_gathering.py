@@ -96,6 +96,9 @@ async def test_queues_outcomes_and_dead_letters(engine: AsyncEngine, broker: tup
     async with gathered(engine, bus):
         await holds(lambda: value("queue_tasks", stage="pose", state="in_hand") == 1)
         assert value("queue_tasks", stage="pose", state="waiting") == 2
+        # Alerts are about their growth, which is only seen of what was there before.
+        assert value("task_failures_total", stage="pose", reason="WORKER_LOST") == 0
+        assert value("job_seconds_count", pipeline="pose", state="FAILED") is not None
         in_hand = value("queue_oldest_seconds", stage="pose", state="in_hand")
         waiting = value("queue_oldest_seconds", stage="pose", state="waiting")
         assert in_hand is not None

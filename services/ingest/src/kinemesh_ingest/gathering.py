@@ -31,9 +31,11 @@ from kinemesh.bus.topology import (
     streams,
 )
 from kinemesh.errors import KinemeshError
+from kinemesh.telemetry.metrics import TASK_FAILURES
 from kinemesh_ingest import metrics
 from kinemesh_ingest.catalogue import backlog, jobs, models
 from kinemesh_ingest.domain.pipelines import PIPELINES
+from kinemesh_ingest.worker import WORKER_LOST
 
 _INTERVAL_S: Final = 5.0
 _ASK_S: Final = 5.0
@@ -109,10 +111,20 @@ async def gather(engine: AsyncEngine, bus: Bus, stop: asyncio.Event) -> None:
     )
     for source in sources:
         _forget(source.gauges)
+    _begin_counters()
     while not stop.is_set():
         await asyncio.gather(*(source.gather() for source in sources))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _INTERVAL_S)
+
+
+def _begin_counters() -> None:
+    """Of a series that begins with its first event Prometheus misses that one, and alerts go by it."""
+    for stage in STAGES:
+        TASK_FAILURES.labels(stage, WORKER_LOST)
+    for pipeline in PIPELINES:
+        for state in jobs.ENDED:
+            metrics.JOB_SECONDS.labels(pipeline, state)
 
 
 def _forget(gauges: tuple[Gauge, ...]) -> None:

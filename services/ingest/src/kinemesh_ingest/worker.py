@@ -29,6 +29,7 @@ from kinemesh_ingest.domain.planning import plan_segments
 from kinemesh_ingest.messages import to_segment
 from kinemesh_ingest.settings import ConductorSettings
 
+WORKER_LOST = "WORKER_LOST"
 _QUEUE = "ingest"
 
 _log = structlog.get_logger()
@@ -96,7 +97,7 @@ async def conduct(bus: Bus, conductor: Conductor, stop: asyncio.Event) -> None:
             return
         # Unreadable tasks never get here: they are put aside at their first delivery.
         task = task_pb2.Task.FromString(raw.data or b"")
-        lost = errors.Internal("WORKER_LOST", "The work ended its worker again and again.", stage=task.stage)
+        lost = errors.Internal(WORKER_LOST, "The work ended its worker again and again.", stage=task.stage)
         note_failure(task.stage, lost.reason)
         await bury(bus, task, lost)
         await bus.jetstream.delete_msg(TASKS, advisory["stream_seq"])
