@@ -164,16 +164,7 @@ def known(kind: Any, prefix: str = "KINEMESH_") -> set[str]:
     return names
 
 
-UNSHIELDED = pytest.mark.xfail(
-    strict=False, reason="the gateway asks nobody who they are yet, and so stays on loopback"
-)
-
-
-@pytest.mark.parametrize(
-    ("told", "service"),
-    [pytest.param(name, name, marks=UNSHIELDED if name == "gateway" else ()) for name in OURS],
-    indirect=["told"],
-)
+@pytest.mark.parametrize(("told", "service"), [(name, name) for name in OURS], indirect=["told"])
 def test_services_understand_what_they_are_told(told: set[str], service: str) -> None:
     module = importlib.import_module(f"kinemesh_{service}.settings")
     (kind,) = (
