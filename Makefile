@@ -18,6 +18,7 @@ PORT ?= 8080
 JOBS ?= 50
 MODELS ?= default
 ARGS ?=
+MINUTES ?= 10
 PROFILE ?= cpu
 SERVICE ?=
 CONFIRM ?=
@@ -177,6 +178,10 @@ dashboards: setup ## write the Grafana dashboards of tools/dashboards.toml to k8
 .PHONY: diagram
 diagram: setup ## draw the pictures of the mesh and its pipelines anew, from the sources
 	$(BIN)/python tools/diagram.py
+
+.PHONY: fuzz
+fuzz: setup models ## fuzz what users may send, with new seeds, for MINUTES=
+	$(CAPS) KINEMESH_FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest --numprocesses 0 tests/fuzz
 
 .PHONY: bench
 bench: models ## measure poses, detection, tracking and matching against what a user would write, several times in turn

@@ -94,7 +94,7 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
         check_text("license", request.license, 200)
         task = _TASKS.get(request.task)
         if task is None:
-            raise errors.Unimplemented(
+            raise errors.InvalidArgument(
                 "NOT_AVAILABLE_YET", "Only detectors and embedders can be imported in this version.", field="task"
             )
         if task == EMBEDDER and request.labels:
@@ -167,7 +167,7 @@ class ModelRpc(model_pb2_grpc.ModelServiceServicer):
         model = await self._registry.find(request.model, caller(context))
         task = _TASKS.get(model.task, TASK)
         if model.state == model_pb2.MODEL_STATE_READY and model.task not in _TASKS:
-            raise errors.Unimplemented(
+            raise errors.InvalidArgument(
                 "NOT_AVAILABLE_YET",
                 "Only detectors and embedders can be tried on a picture in this version.",
                 field="model",

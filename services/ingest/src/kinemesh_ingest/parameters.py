@@ -20,9 +20,8 @@ _FASTEST = 120.0
 def check_parameters(parameters: parameters_pb2.JobParameters) -> str:
     """Check what a job asks for; answers with the pipeline's name.
 
-    :raises InvalidArgument: naming the field.
+    :raises InvalidArgument: naming the field; NOT_AVAILABLE_YET.
     :raises FailedPrecondition: MODEL_REQUIRED.
-    :raises Unimplemented: NOT_AVAILABLE_YET.
     """
     name = parameters.WhichOneof("pipeline")
     if name == "pose":
@@ -48,7 +47,7 @@ def check_instructor(instructor: parameters_pb2.InstructorParameters) -> None:
     if instructor.HasField("subject_point"):
         _check_subject(instructor.subject_point)
     if instructor.with_pose:
-        raise errors.Unimplemented(
+        raise errors.InvalidArgument(
             "NOT_AVAILABLE_YET",
             "Poses of the instructor are not estimated yet: leave with_pose out, or run the pipeline pose.",
             field="with_pose",

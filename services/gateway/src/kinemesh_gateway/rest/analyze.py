@@ -113,7 +113,7 @@ class Result(BaseModel):
     status_code=201,
     response_model=UploadUrl,
     response_model_exclude_unset=True,
-    responses=documented(413),
+    responses=documented(400, 413),
 )
 async def create_upload_url(body: Announcement, call: CallerDep, key: IdempotencyKey) -> Any:
     """Begin: answers with where to PUT the video, straight to storage."""

@@ -14,8 +14,8 @@ from kinemesh_gateway.domain.ranges import http_date, none_match, parse_range, r
 from kinemesh_gateway.rest.errors import error_response
 
 CONTENT_RESPONSES: dict[int | str, dict[str, object]] = {
-    200: {"description": "The whole object.", "content": {"application/octet-stream": {}}},
-    206: {"description": "The range that was asked for.", "content": {"application/octet-stream": {}}},
+    200: {"description": "The whole object.", "content": {"*/*": {}}},
+    206: {"description": "The range that was asked for.", "content": {"*/*": {}}},
     304: {"description": "The client's copy is the current one."},
     416: {"description": "The range lies outside the object; `Content-Range` tells its size."},
 }

@@ -1,0 +1,129 @@
+"""What callers may send, at a real mesh: every call is answered, and every refusal has a reason."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2, status_pb2
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from kinemesh.embedded.environment import SERVICES
+from kinemesh.embedded.mesh import Mesh
+
+from .conftest import Effort
+from .messages import random_message
+
+DOCUMENT = Path(__file__).parents[1] / "contract" / "openapi.json"
+CHECKS = (
+    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
+    "response_headers_conformance",
+)  # fmt: skip
+DEFECTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
+DEADLINE_S = 60
+ANSWERS = 3
+WATCHED_S = 1.0
+
+
+async def test_rest_answers_as_its_document_says(fuzzed: Mesh, effort: Effort, tmp_path: Path) -> None:
+    examples = "2" if effort.cases else "1000"
+    command = [
+        *(str(Path(sysconfig.get_path("scripts")) / "schemathesis"), "run", str(DOCUMENT), "--url", fuzzed.http_url),
+        *("--phases", "examples,fuzzing", "--max-examples", examples, "--max-time", str(int(effort.seconds))),
+        *("--checks", ",".join(CHECKS), "--seed", str(effort.seed), "--request-timeout", str(DEADLINE_S)),
+        *("--generation-database", "none", "--continue-on-failure", "--no-shrink", "--no-color", "--warnings", "off"),
+    ]
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, timeout=effort.seconds + 300, check=False
+    )
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+    assert "Tested: 0" not in done.stdout
+
+
+async def test_grpc_refuses_with_a_reason(fuzzed: Mesh, effort: Effort) -> None:
+    rng = random.Random(effort.seed)
+    deadline = time.monotonic() + effort.seconds
+    defects: list[str] = []
+    called = 0
+    for round_ in range(sys.maxsize if effort.cases is None else 2):
+        for service in SERVICES:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{fuzzed.ports.grpc[service]}") as channel:
+                for method in await asyncio.to_thread(_methods, fuzzed.ports.grpc[service]):
+                    if time.monotonic() > deadline and round_:
+                        break
+                    defects += await _fuzzed(channel, method, rng)
+                    called += 1
+        if time.monotonic() > deadline:
+            break
+    assert not defects, "\n".join(defects)
+    assert called > 50
+
+
+def _methods(port: int) -> list[MethodDescriptor]:
+    """All methods of a service, as its reflection tells them."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        pool = DescriptorPool(database)
+        names = [name for name in database.get_services() if name.startswith("kinemesh.")]
+        return [method for name in names for method in pool.FindServiceByName(name).methods]
+
+
+async def _fuzzed(channel: grpc.aio.Channel, method: MethodDescriptor, rng: random.Random) -> list[str]:
+    requests = [random_message(method.input_type, rng) for _ in range(2 if method.client_streaming else 1)]
+    try:
+        async with asyncio.timeout(WATCHED_S if method.server_streaming and not method.client_streaming else None):
+            await _call(channel, method, requests)
+    except TimeoutError:
+        return []  # a watcher may wait as long as it likes
+    except grpc.aio.AioRpcError as error:
+        metadata = cast("list[tuple[str, bytes]]", list(error.trailing_metadata()))
+        told = [value for key, value in metadata if key == "grpc-status-details-bin"]
+        reasons = [_reason(detail) for value in told for detail in status_pb2.Status.FromString(value).details]
+        if error.code() in DEFECTS or not any(reasons):
+            return [f"{method.full_name}: {error.code()} {error.details()} {reasons}: {_shown(requests)}"]
+    return []
+
+
+async def _call(channel: grpc.aio.Channel, method: MethodDescriptor, requests: list[Any]) -> None:
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    coding = {
+        "request_serializer": lambda message: message.SerializeToString(),
+        "response_deserializer": GetMessageClass(method.output_type).FromString,
+    }
+    kind = ("stream" if method.client_streaming else "unary", "stream" if method.server_streaming else "unary")
+    made = getattr(channel, "_".join(kind))(path, **coding)
+    call = made(_each(requests) if method.client_streaming else requests[0], timeout=DEADLINE_S)
+    if not method.server_streaming:
+        await call
+        return
+    seen = 0
+    async for _ in call:
+        seen += 1
+        if seen == ANSWERS:
+            call.cancel()
+            return
+
+
+async def _each(requests: list[Any]) -> AsyncIterator[Any]:
+    for request in requests:
+        yield request
+
+
+def _reason(detail: Any) -> str:
+    info = error_details_pb2.ErrorInfo()
+    return str(info.reason) if detail.Unpack(info) else ""
+
+
+def _shown(requests: list[Any]) -> str:
+    return " | ".join(request.SerializeToString().hex()[:2000] for request in requests)
