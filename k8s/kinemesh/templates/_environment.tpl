@@ -153,6 +153,9 @@ What a service is told: (list $ "pose" $row). Names as in docs/operations.md; se
 {{- with .Values.gateway.corsOrigins }}
 - {name: KINEMESH_HTTP__CORS_ORIGINS, value: {{ toJson . | quote }}}
 {{- end }}
+{{- with .Values.gateway.trustedProxies }}
+- {name: KINEMESH_HTTP__TRUSTED_PROXIES, value: {{ toJson . | quote }}}
+{{- end }}
 {{- with $public }}
 - {name: KINEMESH_HTTP__PUBLIC_URL, value: {{ . | quote }}}
 {{- end }}
