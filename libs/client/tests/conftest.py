@@ -30,7 +30,8 @@ def models(open_folder: Path) -> Path:
 def data_dir(open_folder: Path, models: Path) -> Iterator[Path]:
     """The data folder of a mesh that runs."""
     folder = open_folder / "client-mesh"
-    started = kinemesh("up", "--detach", f"--data-dir={folder}", f"--models={models}", "--port=0")
+    small_parts = environment(KINEMESH_UPLOAD__PART_SIZE_MB="5")
+    started = kinemesh("up", "--detach", f"--data-dir={folder}", f"--models={models}", "--port=0", env=small_parts)
     assert started.returncode == 0, started.stderr
     described = running_mesh(folder)
     assert described is not None

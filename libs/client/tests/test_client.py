@@ -96,7 +96,7 @@ async def test_a_large_file_goes_up_in_parts(s3_store: ObjectStore, tmp_path: Pa
     parts = [{"part_number": number, "url": url} for number, url in enumerate(urls, 1)]
     counted: list[int] = []
     done = await send(path, {"url": None, "parts": parts, "part_size": part_size, "headers": {}}, size, counted.append)
-    await s3_store.multipart.complete(key, upload_id, [Part(part["part_number"], part["etag"]) for part in done])
+    await s3_store.multipart.complete(key, upload_id, [Part(number, etag) for number, etag in done.items()])
     assert await s3_store.get_bytes(key) == data[:size]
     assert sum(counted) == size
 

@@ -7,15 +7,14 @@ import mimetypes
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from kinemesh.errors import DeadlineExceeded, InvalidArgument, KinemeshError
-from kinemesh_client import transfer, watching
+from kinemesh.errors import DeadlineExceeded, InvalidArgument
+from kinemesh_client import transfer, uploading, watching
 from kinemesh_client.answers import answer, unreachable
 from kinemesh_client.attempts import Attempts
 from kinemesh_client.detections import ModelTest
@@ -29,7 +28,6 @@ from kinemesh_client.tracking import Tracking
 from kinemesh_client.transfer import Progress
 
 _SESSIONS = "/api/v1/sessions"
-_CONFIRM_S = 130.0
 _TEST_S = 60.0
 _POLL_S = 0.3
 
@@ -87,34 +85,36 @@ class KinemeshClient:
         kind: str = "VIDEO",
         content_type: str = "",
         keep_refused: bool = True,
+        resume: bool = False,
+        checksum: bool = True,
         progress: Progress = transfer.nothing,
     ) -> Asset:
-        """Send a file straight to storage and have it checked.
+        """Send a file straight to storage, large ones in parts, and have it checked.
+
+        Parts that fail are tried again, and URLs that expire meanwhile are renewed.
 
         :param kind: VIDEO, IMAGE or WEIGHTS.
         :param keep_refused: whether the asset of a file that was refused stays, REJECTED, to be looked at.
+        :param resume: go on with the newest unconfirmed upload of this very file, if there is one: the same name, kind,
+            size and checksum.
+        :param checksum: have the mesh check the SHA-256, for which the file is read once more here and there.
         :raises KinemeshError: also for what is wrong with the file, such as ``NOT_A_VIDEO``.
         """
-        size = transfer.size_of(path)
-        media_type = content_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        body: dict[str, Any] = {"filename": path.name, "content_type": media_type, "size_bytes": size}
-        if kind != "VIDEO":
-            body["kind"] = kind
-        created = await self._call("POST", "/api/v1/assets", json=body)
-        asset_id = created["asset"]["asset_id"]
-        parts = await transfer.send(path, created["upload"], size, progress)
-        confirm = f"/api/v1/assets/{asset_id}/confirm"
-        try:
-            return Asset.of(await self._call("POST", confirm, json={"parts": parts}, timeout=_CONFIRM_S))
-        except KinemeshError:
-            if not keep_refused:
-                with suppress(KinemeshError):
-                    await self.delete_asset(asset_id)
-            raise
+        return await uploading.upload(
+            self._call,
+            path,
+            kind=kind,
+            content_type=content_type,
+            keep_refused=keep_refused,
+            resume=resume,
+            checksum=checksum,
+            progress=progress,
+        )
 
-    async def list_assets(self, limit: int = 20, page_token: str = "") -> Page[Asset]:
-        """A page of your assets, newest first."""
-        found = await self._call("GET", "/api/v1/assets", params=page_params(limit, page_token))
+    async def list_assets(self, limit: int = 20, page_token: str = "", states: Sequence[str] = ()) -> Page[Asset]:
+        """A page of your assets, newest first; only those in one of ``states``, if any are given."""
+        params = {**page_params(limit, page_token), "state": list(states)}
+        found = await self._call("GET", "/api/v1/assets", params=params)
         return Page([Asset.of(row) for row in found["assets"]], found["total"], found["next_page_token"] or "")
 
     async def asset_content(self, asset_id: str, target: Path, *, progress: Progress = transfer.nothing) -> Path:
@@ -137,6 +137,11 @@ class KinemeshClient:
             named = {"inputs": [{"camera": f"attempt{n}", "asset_id": one} for n, one in enumerate(asset_id, 1)]}
         body = {"pipeline": pipeline, **named, "parameters": dict(parameters)}
         return Job.of(await self._call("POST", "/api/v1/jobs", json=body))
+
+    async def usage(self) -> Mapping[str, Any]:
+        """What counts against quotas: ``stored_bytes``, ``pending_uploads``, ``active_jobs``; each has ``used`` and
+        ``limit``, None without one."""
+        return dict(await self._call("GET", "/api/v1/usage"))
 
     async def get_job(self, job_id: str) -> Job:
         """One job."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -42,31 +43,47 @@ def size_of(path: Path) -> int:
     return path.stat().st_size
 
 
-async def send(path: Path, upload: Mapping[str, Any], size: int, progress: Progress) -> list[dict[str, Any]]:
-    """Send a file to the URL or to the URLs of the parts that the API answered with.
+async def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
 
-    :returns: what to confirm the parts with; empty for a file in one piece.
-    :raises KinemeshError: what storage answered, or that it did not.
+    def read() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return await asyncio.to_thread(read)
+
+
+async def send(path: Path, upload: Mapping[str, Any], size: int, progress: Progress) -> dict[int, str]:
+    """Send a file, or those parts of it that are missing, to where the API said.
+
+    :returns: ETags by the number of the part; a file in one piece is part 1.
+    :raises KinemeshError: what storage answered, or that it did not. Parts that have arrived stay.
     """
-    urls = [upload["url"]] if upload["url"] else [part["url"] for part in upload["parts"]]
+    parts: Sequence[Mapping[str, Any]] = upload["parts"] or ()
+    if upload["url"]:
+        parts = [{"part_number": 1, "url": upload["url"]}]
+    part_size = upload["part_size"] or size
+    urls = [part["url"] for part in parts]
     # Certificates take longer to load than a small clip to send; where nothing is encrypted there are none to check.
     encrypted = any(url.startswith("https:") for url in urls)
     async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=encrypted) as http:
-        if upload["url"]:
-            await _put(http, upload["url"], path, 0, size, upload["headers"], progress)
-            return []
         at_once = asyncio.Semaphore(_AT_ONCE)
+        etags: dict[int, str] = {}
 
-        async def send_part(part: Mapping[str, Any]) -> dict[str, Any]:
-            number, part_size = part["part_number"], upload["part_size"]
+        async def send_part(part: Mapping[str, Any]) -> None:
+            number = part["part_number"]
             start = (number - 1) * part_size
+            length = min(part_size, size - start)
             async with at_once:
-                etag = await _put(http, part["url"], path, start, min(part_size, size - start), {}, progress)
-            return {"part_number": number, "etag": etag}
+                etags[number] = await _put(http, part["url"], path, start, length, upload["headers"], progress)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(send_part(part)) for part in upload["parts"]]
-        return [task.result() for task in tasks]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in parts:
+                    group.create_task(send_part(part))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return etags
 
 
 async def receive(http: httpx.AsyncClient, url: str, size: int | None, target: Path, progress: Progress) -> Path:

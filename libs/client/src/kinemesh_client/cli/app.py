@@ -55,6 +55,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(catalogue.assets, name="assets")
 app.command("pipelines")(catalogue.pipelines)
+app.command("usage")(catalogue.usage)
 app.add_typer(models.app, name="models")
 
 

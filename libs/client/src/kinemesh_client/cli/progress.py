@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.markup import escape
@@ -20,6 +20,14 @@ def bars() -> Iterator[Progress]:
     columns = (TextColumn("{task.description:<10}"), BarColumn(32), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, refresh_per_second=8) as progress:
         yield progress
+
+
+@contextmanager
+def transfer_bar(name: str, size: int) -> Iterator[Callable[[int], None]]:
+    """A bar for the bytes of a file; to be told how many more have gone."""
+    with bars() as progress:
+        task = progress.add_task(escape(name), total=size)
+        yield lambda count: progress.advance(task, count)
 
 
 class StageBars:
