@@ -25,6 +25,7 @@ from kinemesh.telemetry.tracing import trace_headers
 from kinemesh.usage.v1.usage_pb2_grpc import add_UsageServiceServicer_to_server
 from kinemesh_ingest.access import AccessRpc
 from kinemesh_ingest.catalogue.database import answers, open_database
+from kinemesh_ingest.catalogue.expiry import keep_young
 from kinemesh_ingest.catalogue.outbox import pump
 from kinemesh_ingest.catalogue.sweeps import sweep
 from kinemesh_ingest.climbing.built_in import ensure_built_in
@@ -76,6 +77,9 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
 
         async def clean(stop: asyncio.Event) -> None:
             await sweep(engine, bus, store, settings.retention, conductor.swept, stop)
+
+        async def age(stop: asyncio.Event) -> None:
+            await keep_young(engine, settings.retention, conductor.swept, stop)
 
         async def conduct_jobs(stop: asyncio.Event) -> None:
             await conduct(bus, conductor, stop)
@@ -133,7 +137,7 @@ async def app(settings: IngestSettings) -> AsyncIterator[Service]:
                     AccessRpc(engine, tokens_of(settings.auth), settings.auth.token_s),
                 ),
             ),
-            loops=(publish, clean, conduct_jobs, take_part, imports.run, gallery.run, observe),
+            loops=(publish, clean, age, conduct_jobs, take_part, imports.run, gallery.run, observe),
             dependencies={"database": database, "nats": bus.ready, "s3": store.ready},
         )
 

@@ -99,6 +99,9 @@ class RetentionSettings(Group):
     pending_upload_hours: float = Field(default=24.0, gt=0)
     sweep_interval_s: float = Field(default=5.0, gt=0)
     late_sweep_s: float = Field(default=60.0, ge=0, description="a second look after workers that wrote too late")
+    jobs_days: float = Field(default=0.0, ge=0, description="after their end, with all their results; 0 keeps them")
+    uploads_days: float = Field(default=0.0, ge=0, description="media that nothing names any more; 0 keeps it")
+    requests_hours: float = Field(default=168.0, ge=1, description="by when a repeated request must have come")
     matching_hours: float = Field(
         default=168.0, gt=0, description="files between the stages of jobs that match attempts, after the job has ended"
     )

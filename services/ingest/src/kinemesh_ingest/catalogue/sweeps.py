@@ -21,8 +21,6 @@ from kinemesh_ingest.catalogue import assets, temporary
 from kinemesh_ingest.catalogue.tables import sweeps
 from kinemesh_ingest.settings import RetentionSettings
 
-_BATCH = 20
-
 _log = structlog.get_logger()
 
 
@@ -52,7 +50,7 @@ async def sweep(
                 engine, store, timedelta(hours=retention.pending_upload_hours), retention.late_sweep_s
             )
             await temporary.clean_expired(engine, store, timedelta(hours=retention.matching_hours))
-            while await _sweep_batch(engine, bus, store):
+            while await _sweep_one(engine, bus, store):
                 pass
         except (SQLAlchemyError, NatsError, KinemeshError, TimeoutError) as error:
             _log.warning("sweep waits", error=type(error).__name__)
@@ -60,24 +58,20 @@ async def sweep(
             await asyncio.wait_for(wake.wait(), retention.sweep_interval_s)
 
 
-async def _sweep_batch(engine: AsyncEngine, bus: Bus, store: ObjectStore) -> bool:
+async def _sweep_one(engine: AsyncEngine, bus: Bus, store: ObjectStore) -> bool:
+    """Do what has been due longest and no other replica is at; each on its own, since one may take minutes."""
     async with engine.begin() as connection:
-        due = (
-            select(sweeps)
-            .where(sweeps.c.due_time <= func.now())
-            .order_by(sweeps.c.sweep_id)
-            .limit(_BATCH)
-            .with_for_update(skip_locked=True)
-        )
-        rows = (await connection.execute(due)).all()
-        for row in rows:
-            await store.delete_prefix(row.prefix)
-            if row.job_id:
-                # The last state stays, so that a worker who still holds a task learns that nobody wants it.
-                for kind in ("progress", "log", "frames", "steps"):
-                    await bus.jetstream.purge_stream(EVENTS, subject=event_subject(row.job_id, kind))
-        await connection.execute(delete(sweeps).where(sweeps.c.sweep_id.in_([row.sweep_id for row in rows])))
-        return len(rows) == _BATCH
+        due = select(sweeps).where(sweeps.c.due_time <= func.now()).order_by(sweeps.c.sweep_id).limit(1)
+        row = (await connection.execute(due.with_for_update(skip_locked=True))).one_or_none()
+        if row is None:
+            return False
+        await store.delete_prefix(row.prefix)
+        if row.job_id:
+            # The last state stays, so that a worker who still holds a task learns that nobody wants it.
+            for kind in ("progress", "log", "frames", "steps"):
+                await bus.jetstream.purge_stream(EVENTS, subject=event_subject(row.job_id, kind))
+        await connection.execute(delete(sweeps).where(sweeps.c.sweep_id == row.sweep_id))
+        return True
 
 
 async def _abandon_uploads(engine: AsyncEngine, store: ObjectStore, age: timedelta, late_s: float) -> None:
