@@ -68,7 +68,8 @@ def asset(name: str, time: str = OLD, state: str = "READY", owner: str = "ada") 
 
 def job(name: str, time: str = OLD, state: str = "SUCCEEDED", asset_id: str = "") -> str:
     made = (
-        "INSERT INTO jobs (job_id, owner, pipeline, state, stage, progress, parameters, outputs, summary, trace, update_time)"
+        "INSERT INTO jobs (job_id, owner, pipeline, state, stage, progress, parameters, outputs, summary, trace, "
+        "update_time)"
         f" VALUES ('{name}', 'ada', 'pose', '{state}', 'finalize', 1, '{{}}', '[]', '{{}}', '{{}}', {time})"
     )
     reads = f"INSERT INTO job_inputs (job_id, camera, asset_id, position) VALUES ('{name}', 'main', '{asset_id}', 0)"

@@ -14,6 +14,7 @@ from kinemesh_client.cli import (
     doctor,
     environments,
     jobs,
+    keeping,
     mesh,
     models,
     pitstop,
@@ -51,6 +52,8 @@ app.command("where")(where.where)
 app.command("demo")(demo.demo)
 app.command("test-upload")(trial.upload_trial)
 app.command("doctor")(doctor.doctor)
+app.command("backup")(keeping.backup)
+app.command("restore")(keeping.restore)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(catalogue.assets, name="assets")

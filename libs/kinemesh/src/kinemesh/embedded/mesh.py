@@ -103,7 +103,7 @@ class Mesh:
             raise FailedPrecondition("MODELS_MISSING", "The model repository has not been built: run `make models`.")
         if (other := running_mesh(self.layout.root)) is not None and psutil.pid_exists(int(other["pid"])):
             raise FailedPrecondition("MESH_RUNNING", "A mesh runs in this folder already.", pid=other["pid"])
-        self._lock = await _take_lock(self.layout, _LOCK_S)
+        self._lock = await take_lock(self.layout, _LOCK_S)
         try:
             self._ports = choose_ports(self._instances, self.config.http_port)
             self._keys = load_secrets(self.layout)
@@ -263,12 +263,15 @@ async def stop_running(data_dir: Path, within_s: float = 60.0) -> bool:
         return False
     with suppress(ProcessLookupError):
         os.kill(int(described["pid"]), signal.SIGTERM)
-    (await _take_lock(Layout(Path(described["data_dir"])), within_s)).close()
+    (await take_lock(Layout(Path(described["data_dir"])), within_s)).close()
     return True
 
 
-async def _take_lock(layout: Layout, within_s: float) -> IO[bytes]:
-    """Wait for the lock: the guard of a mesh that was killed may still be clearing up."""
+async def take_lock(layout: Layout, within_s: float) -> IO[bytes]:
+    """Take hold of a data folder until the file is closed; the guard of a mesh that was killed may still clear up.
+
+    :raises FailedPrecondition: ``MESH_RUNNING``.
+    """
     layout.root.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + within_s
     lock = layout.lock.open("ab")

@@ -95,6 +95,20 @@ def _binaries() -> Path:
     return newest
 
 
+def give_to_server(folder: Path) -> None:
+    """Let the server's user have all that it kept in ``folder``, after somebody else wrote it."""
+    folder.chmod(0o700)
+    if os.geteuid() == 0:
+        entry = pwd.getpwnam(_SYSTEM_USER)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+
+
+def installed_major() -> str:
+    """The major version of the server in the wheel, as in its folders' ``PG_VERSION``."""
+    return _binaries().parent.name.removeprefix("pginstall")
+
+
 def _give_access(folder: Path, sockets: Path, binaries: Path, user: str | None) -> None:
     for private in {folder, sockets}:
         private.mkdir(parents=True, exist_ok=True)
