@@ -41,7 +41,7 @@ def backup(
         )
     if not file.absolute().parent.is_dir():
         raise NotFound("FOLDER_NOT_FOUND", f"There is no folder {file.absolute().parent}.")
-    _tell(run(_write(data_dir, file)), f"Written to {file}", as_json)
+    _tell(run(_write(Layout(data_dir.resolve()), file)), f"Written to {file}", as_json)
 
 
 def restore(
@@ -53,8 +53,7 @@ def restore(
     _tell(run(in_thread(restore_backup, file, data_dir)), f"Restored to {data_dir}", as_json)
 
 
-async def _write(data_dir: Path, file: Path) -> Backup:
-    layout = Layout(data_dir.resolve())
+async def _write(layout: Layout, file: Path) -> Backup:
     with await take_lock(layout, _LOCK_S):
         return await in_thread(write_backup, layout, file)
 
