@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from kinemesh.errors import KinemeshError
 from kinemesh.storage import keys
 from kinemesh_ingest.catalogue import assets, jobs, sweeps
-from kinemesh_ingest.catalogue.references import EVERYBODY
+from kinemesh_ingest.catalogue.owned import EVERYBODY
 from kinemesh_ingest.catalogue.tables import assets as assets_table
 from kinemesh_ingest.catalogue.tables import attempts, job_inputs, match_jobs, reference_images, requests, sessions
 from kinemesh_ingest.catalogue.tables import jobs as jobs_table
