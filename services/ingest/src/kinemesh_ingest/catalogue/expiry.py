@@ -19,7 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from kinemesh.errors import KinemeshError
 from kinemesh.storage import keys
 from kinemesh_ingest.catalogue import assets, jobs, sweeps
-from kinemesh_ingest.catalogue.owned import EVERYBODY
 from kinemesh_ingest.catalogue.tables import assets as assets_table
 from kinemesh_ingest.catalogue.tables import attempts, job_inputs, match_jobs, reference_images, requests, sessions
 from kinemesh_ingest.catalogue.tables import jobs as jobs_table
@@ -101,7 +100,6 @@ def _unused_uploads(age: timedelta) -> Select[Any]:
     )
     return select(table.c.asset_id).where(
         table.c.state.in_((assets.READY, assets.REJECTED)),
-        table.c.owner != EVERYBODY,
         table.c.update_time < func.now() - age,
         *(~exists().where(column == table.c.asset_id) for column in naming),
     )
