@@ -88,8 +88,8 @@ async def fill(engine: AsyncEngine) -> None:
         asset("fresh", "now()"),
         asset("announced", OLD, "PENDING"),
         asset("built-in", OLD, "READY", ""),
-        "INSERT INTO reference_images (reference_id, owner, display_name, source, asset_id, content_type, width, height)"
-        " VALUES ('wall', '', 'Wall', 'BUILT_IN', 'built-in', 'image/jpeg', 4, 3)",
+        "INSERT INTO reference_images (reference_id, owner, display_name, source, asset_id, content_type, width, "
+        "height) VALUES ('wall', '', 'Wall', 'BUILT_IN', 'built-in', 'image/jpeg', 4, 3)",
         asset("recorded"),
         "INSERT INTO sessions (session_id, owner, display_name, asset_id) VALUES ('s', 'ada', 'n', 'recorded')",
         asset("site"),
