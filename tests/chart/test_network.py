@@ -145,6 +145,8 @@ def test_external_parts_are_reached_at_their_own_ports() -> None:
         if peer.get("ipBlock", {}).get("cidr") == "10.20.0.0/16"
     }  # fmt: skip
     assert outside == {4222, 443, 5432, 4317}
+    egress = _policies(chart.example("gpu-cluster"))["triton"]["egress"]
+    assert {"port": 4318} in [port for rule in egress for port in rule["ports"]]
 
 
 def test_policies_can_be_left_to_others() -> None:

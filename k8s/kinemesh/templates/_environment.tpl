@@ -83,6 +83,10 @@ What a service is told: (list $ "pose" $row). Names as in docs/operations.md; se
 {{- define "kinemesh.authEnvironment" -}}
 - name: KINEMESH_AUTH__SECRET
   valueFrom: {secretKeyRef: {name: {{ include "kinemesh.authSecret" . }}, key: {{ .Values.auth.key }}}}
+{{- with .Values.auth.previousKey }}
+- name: KINEMESH_AUTH__PREVIOUS_SECRET
+  valueFrom: {secretKeyRef: {name: {{ include "kinemesh.authSecret" $ }}, key: {{ . }}}}
+{{- end }}
 - {name: KINEMESH_AUTH__TOKEN_S, value: {{ .Values.auth.tokenSeconds | int | quote }}}
 {{- end -}}
 
