@@ -176,32 +176,42 @@ class Conductor:
             frames = sum(segment.stop_frame - segment.start_frame for segment in segments)
             await _log(connection, job, "INFO", f"{frames} frames in {len(segments)} segments.")
 
+    async def requeue(self) -> int:
+        """Publish every queued task again, and the state of its job; answers with how many jobs that were.
+
+        For a broker that has lost them. A task that is done twice gives the same bytes, and its second outcome changes
+        nothing.
+        """
+        async with self.engine.connect() as connection:
+            unfinished = await jobs.unfinished(connection)
+        count = 0
+        for job_id in unfinished:
+            async with self.engine.begin() as connection:
+                job = await jobs.find(connection, job_id, lock=True)
+                if job.state in jobs.ENDED:
+                    continue
+                tasks = await jobs.tasks_of(connection, job_id)
+                await _tell_state(connection, job, job.state)
+                await _publish(connection, job, tasks[jobs.TASK_QUEUED], *await _course(connection, job, tasks))
+                count += 1
+        return count
+
     async def _queue_ready(self, connection: AsyncConnection, job: AnyRow) -> None:
         tasks = await jobs.tasks_of(connection, job.job_id)
-        inputs = (await jobs.inputs_of(connection, [job.job_id]))[job.job_id]
-        segments = await jobs.segments_of(connection, job.job_id)
-        pipeline = pipeline_of(job.parameters)
-        # How many windows there are stays with the job, whatever the settings become.
-        over_windows = [stage.name for stage in pipeline.stages if stage.unit is Unit.WINDOW][:1]
-        windows = sum(task.stage in over_windows for several in tasks.values() for task in several)
-        clock = timeline(inputs, segments, windows)
+        inputs, clock = await _course(connection, job, tasks)
         ready = ready_tasks(
-            pipeline,
+            pipeline_of(job.parameters),
             tasks[jobs.TASK_DONE],
             tasks[jobs.TASK_QUEUED],
             tasks[jobs.TASK_WAITING],
             self.window,
             clock,
         )
-        if not ready:
-            return
-        await jobs.change_tasks(
-            connection, job.job_id, [task.id_in(job.job_id) for task in ready], state=jobs.TASK_QUEUED
-        )
-        parameters = ParseDict(job.parameters, parameters_pb2.JobParameters())
-        for task in ready:
-            message = _to_message(task, job.job_id, pipeline.stage(task.stage).unit, parameters, inputs, clock)
-            await outbox.put(connection, task_subject(task.stage), message, message.task_id, job.trace)
+        if ready:
+            await jobs.change_tasks(
+                connection, job.job_id, [task.id_in(job.job_id) for task in ready], state=jobs.TASK_QUEUED
+            )
+            await _publish(connection, job, ready, inputs, clock)
 
     def wake(self) -> None:
         """Have the outbox published and the sweeps carried out now."""
@@ -243,6 +253,29 @@ def _to_message(
         of_camera = [segment for segment in clock.segments if segment.camera == task.camera]
         message.segment.CopyFrom(to_segment(of_camera[task.segment]))
     return message
+
+
+async def _course(
+    connection: AsyncConnection, job: AnyRow, tasks: Mapping[str, Sequence[Task]]
+) -> tuple[list[Input], Timeline]:
+    """What a job reads, and how that is cut."""
+    inputs = (await jobs.inputs_of(connection, [job.job_id]))[job.job_id]
+    segments = await jobs.segments_of(connection, job.job_id)
+    # How many windows there are stays with the job, whatever the settings become.
+    stages = pipeline_of(job.parameters).stages
+    over_windows = [stage.name for stage in stages if stage.unit is Unit.WINDOW][:1]
+    windows = sum(task.stage in over_windows for several in tasks.values() for task in several)
+    return inputs, timeline(inputs, segments, windows)
+
+
+async def _publish(
+    connection: AsyncConnection, job: AnyRow, tasks: Sequence[Task], inputs: Sequence[Input], clock: Timeline
+) -> None:
+    pipeline = pipeline_of(job.parameters)
+    parameters = ParseDict(job.parameters, parameters_pb2.JobParameters())
+    for task in tasks:
+        message = _to_message(task, job.job_id, pipeline.stage(task.stage).unit, parameters, inputs, clock)
+        await outbox.put(connection, task_subject(task.stage), message, message.task_id, job.trace)
 
 
 async def _run(connection: AsyncConnection, job: AnyRow) -> AnyRow:

@@ -59,6 +59,12 @@ async def find(connection: AsyncConnection, job_id: str, owner: str | None = Non
     return row
 
 
+async def unfinished(connection: AsyncConnection) -> list[str]:
+    """The jobs that have not ended, whoever owns them, the oldest first."""
+    query = select(jobs.c.job_id).where(jobs.c.state.not_in(ENDED)).order_by(jobs.c.create_time, jobs.c.job_id)
+    return list((await connection.execute(query)).scalars())
+
+
 async def change(connection: AsyncConnection, job_id: str, **values: Any) -> AnyRow:
     """Set columns of a job."""
     statement = update(jobs).where(jobs.c.job_id == job_id).values(update_time=func.now(), **values).returning(jobs)

@@ -43,12 +43,20 @@ async def pump(engine: AsyncEngine, bus: Bus, wake: asyncio.Event, stop: asyncio
     while not stop.is_set():
         wake.clear()
         try:
-            while await _publish_batch(engine, bus):
-                pass
+            await publish_all(engine, bus)
         except (SQLAlchemyError, Unavailable) as error:
             _log.warning("outbox waits", error=type(error).__name__)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(wake.wait(), _IDLE_S)
+
+
+async def publish_all(engine: AsyncEngine, bus: Bus) -> None:
+    """Publish what the outbox holds, in order, unless another process is at it.
+
+    :raises Unavailable: when broker or catalogue do not answer.
+    """
+    while await _publish_batch(engine, bus):
+        pass
 
 
 async def _publish_batch(engine: AsyncEngine, bus: Bus) -> bool:
