@@ -47,8 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _sweep(settings: IngestSettings, orphans_age: timedelta, count_only: bool) -> dict[str, object]:
     database = settings.database.model_copy(update={"migrate": False})
-    s3 = settings.s3
-    async with open_database(database) as engine, ObjectStore(s3) as store:
+    async with open_database(database) as engine, ObjectStore(settings.s3) as store:
         expired = await expire(engine, settings.retention, count_only=count_only)
         orphans = await remove_orphans(engine, store, orphans_age, count_only=count_only)
     return {"dry_run": count_only, "expired": asdict(expired), "orphans": asdict(orphans)}
