@@ -22,6 +22,8 @@ MINUTES ?= 10
 PROFILE ?= cpu
 SERVICE ?=
 CONFIRM ?=
+OWNER ?=
+SCOPE ?= read write
 
 UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
 BIN := .venv/bin
@@ -36,6 +38,8 @@ STACK := COMPOSE_PROFILES=$(subst $(EMPTY) $(EMPTY),$(COMMA),$(sort $(ACCELERATO
 	KINEMESH_ACCELERATOR=$(ACCELERATOR:mac=cpu) \
 	$(if $(filter observability,$(PROFILE)),KINEMESH_OTLP_ENDPOINT=http://jaeger:4317 KINEMESH_OTLP_HTTP_URL=http://jaeger:4318/v1/traces) \
 	docker compose
+# Whoever may read the stack's secrets may sign tokens by them, and so make the first key.
+TOOLS := KINEMESH_AUTH__SECRET="$$(<deploy/compose/secrets/KINEMESH_AUTH__SECRET)" $(STACK) --profile tools run --rm -e KINEMESH_AUTH__SECRET
 # Processes share the cores: none may start as many threads as there are.
 CAPS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -99,7 +103,7 @@ down: setup ## stop it
 
 .PHONY: images
 images: ## build the images that the stack runs (PROFILE=cpu, nvidia, amd, mac)
-	$(STACK) --profile tools build --build-arg REVISION=$(shell git rev-parse HEAD)
+	$(STACK) --profile $(ACCELERATOR) --profile tools build --build-arg REVISION=$(shell git rev-parse HEAD)
 
 .PHONY: stack-secrets
 stack-secrets: ## make what is missing of the stack's passwords and keys, as files that git ignores
@@ -124,11 +128,15 @@ stack-status: ## what runs of it, and how it is
 
 .PHONY: stack-shell
 stack-shell: ## a shell with the command kinemesh, beside it (SERVICE= for one inside a service)
-	$(STACK) --profile '*' $(if $(SERVICE),exec $(SERVICE) sh,run --rm --entrypoint sh tools)
+	$(if $(SERVICE),$(STACK) --profile '*' exec $(SERVICE) sh,$(TOOLS) --entrypoint sh tools)
+
+.PHONY: stack-key
+stack-key: ## make an API key for it, shown this once (OWNER= SCOPE="read write", also models, admin)
+	$(TOOLS) tools keys create --owner "$(OWNER)" $(addprefix --scope ,$(SCOPE))
 
 .PHONY: stack-test-upload
-stack-test-upload: ## send a clip to it as clients do, and have it back (KINEMESH_API_KEY= in the environment)
-	$(STACK) --profile tools run --rm tools test-upload
+stack-test-upload: ## send a clip to it as clients do, and have it back
+	$(TOOLS) tools test-upload
 
 .PHONY: stack-clean
 stack-clean: ## remove it with all that it keeps (CONFIRM=yes)
