@@ -24,7 +24,6 @@ from kinemesh.embedded.mesh import Mesh, MeshConfig
 from kinemesh.embedded.process import Process, State
 from kinemesh.embedded.triton import TritonModels
 from kinemesh.media.synthetic import write_clip
-from kinemesh.settings import NatsSettings
 from kinemesh.testing.fixtures import build_models
 from kinemesh.testing.rest import Rest
 from kinemesh.testing.waiting import until
@@ -137,7 +136,7 @@ async def test_every_job_finishes_once(open_folder: Path, tmp_path: Path) -> Non
             return await query(mesh, "SELECT FROM outbox UNION ALL SELECT FROM sweeps") == []
 
         await until(nothing_left, within_s=60)
-        async with connect(NatsSettings(url=mesh.environment("ingest")["KINEMESH_NATS__URL"]), "test") as bus:
+        async with connect(mesh.nats, "test") as bus:
 
             async def drained() -> bool:
                 infos = [await bus.jetstream.stream_info(name) for name in (TASKS, OUTCOMES, EXHAUSTED, DEAD_LETTERS)]

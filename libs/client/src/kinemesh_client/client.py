@@ -17,8 +17,10 @@ from kinemesh.errors import DeadlineExceeded, InvalidArgument
 from kinemesh_client import transfer, uploading, watching
 from kinemesh_client.answers import answer, unreachable
 from kinemesh_client.attempts import Attempts
+from kinemesh_client.credentials import Bearer, Fetch, exchanging, of_environment
 from kinemesh_client.detections import ModelTest
 from kinemesh_client.environments import Environments
+from kinemesh_client.keys import Keys
 from kinemesh_client.matching import Matching
 from kinemesh_client.paths import page_params, path_id
 from kinemesh_client.references import References
@@ -39,7 +41,10 @@ class KinemeshClient:
     ``Unavailable`` (``MESH_UNREACHABLE``) when nothing answers, and ``DeadlineExceeded`` when that takes too long.
 
     :param url: of the gateway, such as ``http://127.0.0.1:8080``.
+    :param api_key: shows who calls, where the mesh asks; that of the variable KINEMESH_API_KEY if None, none if empty.
+    :param tokens: gets the tokens in another way than for a key.
     :param timeout_s: longest silence of the gateway within a call.
+    :ivar keys: API keys, for administrators.
     :ivar environments: sites with several cameras.
     :ivar tracking: people across the cameras of a site.
     :ivar areas: crags and halls of the route catalogue.
@@ -49,14 +54,25 @@ class KinemeshClient:
     :ivar matching: climbers on such a picture.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 20.0) -> None:
+    def __init__(
+        self, url: str, *, api_key: str | None = None, tokens: Fetch | None = None, timeout_s: float = 20.0
+    ) -> None:
         self.url = url.rstrip("/")
+        if tokens is None:
+            tokens = of_environment(self.url) if api_key is None else None
+        if api_key:
+            tokens = exchanging(self.url, api_key)
+        self._bearer = Bearer(tokens)
         # The mesh is on this machine or named outright: a proxy for the internet has no part in it.
         self._http = httpx.AsyncClient(
-            base_url=self.url, timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)), trust_env=False
+            base_url=self.url,
+            timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)),
+            trust_env=False,
+            auth=self._bearer,
         )
+        self.keys = Keys(self._call)
         self.environments = Environments(self._call)
-        self.tracking = Tracking(self.url, self._call)
+        self.tracking = Tracking(self.url, self._call, self._bearer.headers)
         self.areas = Areas(self._call)
         self.routes = Routes(self._call, self._send)
         self.attempts = Attempts(self._call, self._fetch)
@@ -168,7 +184,7 @@ class KinemeshClient:
 
     def watch(self, job_id: str, since: int = 0) -> AsyncIterator[JobEvent]:
         """A job's events, from the first or after sequence ``since``, up to its last state; see :mod:`watching`."""
-        return watching.watch(self.url, path_id(job_id), since, self.get_job)
+        return watching.watch(self.url, path_id(job_id), since, self.get_job, self._bearer.headers)
 
     async def download(
         self, job_id: str, output: Output, target: Path, *, progress: Progress = transfer.nothing

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from kinemesh.embedded import Mesh, MeshConfig, TritonModels, running_mesh
+from kinemesh.embedded.credentials import load_secrets
 from kinemesh.errors import FailedPrecondition, Unavailable
+from kinemesh_client.credentials import Fetch, signing
 
 DATA_DIR: Final = Path(".kinemesh")
 PORT: Final = 8080
+HOST: Final = "127.0.0.1"
+LOOPBACK: Final = (HOST, "localhost", "::1")
 _COMMAND_S: Final = 300.0
 
 
@@ -70,6 +74,14 @@ async def fetch_photo(out: Path) -> None:
     done = await asyncio.to_thread(run, command, capture_output=True, text=True, timeout=_COMMAND_S, check=False)
     if done.returncode:
         raise Unavailable("PHOTO_UNAVAILABLE", f"The photo could not be fetched: {done.stderr.strip()[-300:]}")
+
+
+def signer(data_dir: Path) -> Fetch | None:
+    """Shows who calls to the mesh that runs in a data folder, by its own secret; None if it asks nobody."""
+    described = running_mesh(data_dir)
+    if described is None or not described.get("auth"):
+        return None
+    return signing(load_secrets(data_dir / "secrets.json").auth_secret)
 
 
 def running_url(data_dir: Path) -> str | None:

@@ -23,7 +23,7 @@ _SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - POSIX shared memory, not a temporar
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of commands: ours without what would name another mesh."""
-    left_out = ("KINEMESH_URL", "KINEMESH_DATA_DIR")
+    left_out = ("KINEMESH_URL", "KINEMESH_DATA_DIR", "KINEMESH_API_KEY")
     return {**{name: value for name, value in os.environ.items() if name not in left_out}, **more}
 
 

@@ -13,7 +13,7 @@ from kinemesh_client.detections import Box, Json
 from kinemesh_client.environments import Call
 from kinemesh_client.paths import path_id
 from kinemesh_client.resources import Page
-from kinemesh_client.watching import resumed
+from kinemesh_client.watching import Headers, resumed
 
 ENDED: Final = frozenset(("COMPLETED", "FAILED", "CANCELLED"))
 """Statuses that a task does not leave."""
@@ -150,9 +150,10 @@ class Presence:
 class Tracking:
     """``client.tracking``"""
 
-    def __init__(self, url: str, call: Call) -> None:
+    def __init__(self, url: str, call: Call, headers: Headers) -> None:
         self._url = url
         self._call = call
+        self._headers = headers
 
     async def start(self, environment_id: str, parameters: Mapping[str, Any] | None = None) -> str:
         """Follow the people of a site through its recordings; returns the task's id, which is a job's, too.
@@ -185,7 +186,7 @@ class Tracking:
             return f"{stream}?since_frame={following}"
 
         try:
-            async for message in resumed(self._url, path, f"task {task_id}"):
+            async for message in resumed(self._url, path, f"task {task_id}", self._headers):
                 if message["type"] == "status_update":
                     status = TaskStatus.of(message["payload"])
                     if status.raw != latest:

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import CloseCode
 
-from kinemesh.errors import Internal, InvalidArgument, NotFound, Unavailable
+from kinemesh.errors import Internal, InvalidArgument, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from kinemesh_client.resources import Job, JobEvent
 
 _OPEN_S: Final = 5.0
@@ -27,10 +27,18 @@ _PAUSE_S: Final = 0.5
 _POLL_S: Final = 0.5
 _LARGEST_MESSAGE: Final = 32 * 1024 * 1024
 
+Headers = Callable[[], Awaitable[dict[str, str]]]
+"""What to open a WebSocket with; asked anew for each."""
 GetJob = Callable[[str], Awaitable[Job]]
 
 
-async def watch(url: str, job_id: str, since: int, get_job: GetJob) -> AsyncIterator[JobEvent]:
+async def _no_headers() -> dict[str, str]:
+    return {}
+
+
+async def watch(
+    url: str, job_id: str, since: int, get_job: GetJob, headers: Headers = _no_headers
+) -> AsyncIterator[JobEvent]:
     """Events after ``since`` up to the job's last state.
 
     :param url: of the gateway.
@@ -42,7 +50,7 @@ async def watch(url: str, job_id: str, since: int, get_job: GetJob) -> AsyncIter
         return f"/ws/jobs/{job_id}?since={since}"
 
     try:
-        async for message in resumed(url, path, f"job {job_id}"):
+        async for message in resumed(url, path, f"job {job_id}", headers):
             event = JobEvent.of(message)
             since = max(since, event.sequence)
             yield event
@@ -51,12 +59,13 @@ async def watch(url: str, job_id: str, since: int, get_job: GetJob) -> AsyncIter
             yield event
 
 
-async def resumed(url: str, path: Callable[[], str], what: str) -> AsyncIterator[Any]:
+async def resumed(url: str, path: Callable[[], str], what: str, headers: Headers) -> AsyncIterator[Any]:
     """The JSON messages of a WebSocket up to its regular end, opened again after every disconnect.
 
     :param url: of the gateway.
     :param path: with its query; asked anew for each connection, so that it can name where to resume.
     :param what: is told of, with its id, for errors: ``job 4711``.
+    :param headers: to open it with, such as the one that shows who calls.
     :raises InvalidHandshake: no WebSocket can be had here.
     :raises NotFound: the mesh does not know it.
     :raises Unavailable: ``MESH_UNREACHABLE``, when the mesh stays away.
@@ -64,7 +73,7 @@ async def resumed(url: str, path: Callable[[], str], what: str) -> AsyncIterator
     lost: float | None = None
     while True:
         try:
-            async with _open(url.replace("http", "ws", 1) + path()) as socket:
+            async with _open(url.replace("http", "ws", 1) + path(), await headers()) as socket:
                 async for text in socket:
                     lost = None
                     yield json.loads(text)
@@ -80,9 +89,10 @@ async def resumed(url: str, path: Callable[[], str], what: str) -> AsyncIterator
         await asyncio.sleep(_PAUSE_S)
 
 
-def _open(address: str) -> connect:
+def _open(address: str, headers: dict[str, str]) -> connect:
     return connect(
         address,
+        additional_headers=headers,
         open_timeout=_OPEN_S,
         close_timeout=1.0,
         ping_interval=_SILENCE_S / 2,
@@ -101,6 +111,10 @@ def _raise_if_final(closed: ConnectionClosed, what: str) -> None:
     named = {f"{kind}_id": identifier}
     if code == 4404:
         raise NotFound(reason or f"{kind.upper()}_NOT_FOUND", f"There is no {what}.", **named)
+    if code == 4401:
+        raise Unauthenticated(reason or "TOKEN_INVALID", "The mesh wants to know who asks: set KINEMESH_API_KEY.")
+    if code == 4403:
+        raise PermissionDenied(reason or "SCOPE_MISSING", f"The key may not ask for this {kind}.", **named)
     if 4400 <= code < 4500 and code not in (4408, 4429):
         raise InvalidArgument(reason or "WATCH_REFUSED", f"The mesh refused to tell of this {kind}.", **named)
     if code == 4500:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kinemesh.embedded.backup import restore_backup, write_backup
-from kinemesh.embedded.environment import Layout, load_secrets
+from kinemesh.embedded.credentials import load_secrets
+from kinemesh.embedded.environment import Layout
 from kinemesh.embedded.postgres import installed_major
 from kinemesh.errors import AlreadyExists, FailedPrecondition, InvalidArgument, KinemeshError
 
@@ -31,7 +32,7 @@ def layout(open_folder: Path, tmp_path: Path) -> Layout:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     (layout.root / "postgres" / "pg_notify").mkdir()
-    load_secrets(layout)
+    load_secrets(layout.secrets)
     return layout
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nats
 import psutil
@@ -19,13 +20,13 @@ import psycopg
 import pytest
 
 from kinemesh.embedded import Mesh, MeshConfig, State, TritonModels, free_ports, mesh, running_mesh, stop_running
+from kinemesh.embedded.credentials import load_secrets
 from kinemesh.embedded.environment import (
     SERVICES,
     Layout,
     Ports,
     choose_ports,
     instances,
-    load_secrets,
     service_environment,
 )
 from kinemesh.embedded.postgres import postgres_spec, postgres_url
@@ -59,7 +60,7 @@ async def test_objects_and_streams_outlast_a_restart(config: MeshConfig, nothing
         assert {row.name: row.state for row in running.status()} == {"nats": State.READY, "s3": State.READY}
         async with store_of(running) as store:
             await store.put_bytes("kept/x", b"kept")
-        client = await nats.connect(f"nats://127.0.0.1:{running.ports.nats}")
+        client = await broker(running)
         await client.jetstream().add_stream(name="KEPT", subjects=["kept"])
         await client.jetstream().publish("kept", b"message")
         await client.close()
@@ -73,13 +74,18 @@ async def test_objects_and_streams_outlast_a_restart(config: MeshConfig, nothing
             assert await store.get_bytes("kept/x") == b"kept"
             await store.put_bytes("kept/y", b"new")
             assert [entry.key for entry in await store.list_objects("kept/")] == ["kept/x", "kept/y"]
-        client = await nats.connect(f"nats://127.0.0.1:{running.ports.nats}")
+        client = await broker(running)
         assert (await client.jetstream().get_last_msg("KEPT", "kept")).data == b"message"
         await client.close()
 
 
+async def broker(running: Mesh) -> Any:
+    settings = running.nats
+    return await nats.connect(settings.url, user=settings.user, password=settings.password.get_secret_value())
+
+
 def store_of(running: Mesh) -> ObjectStore:
-    return ObjectStore(s3_settings(running.ports.s3, load_secrets(running.layout)))
+    return ObjectStore(s3_settings(running.ports.s3, load_secrets(running.layout.secrets).s3))
 
 
 async def test_one_mesh_per_folder_and_stopping_from_outside(config: MeshConfig, nothing_left: None) -> None:
@@ -134,7 +140,7 @@ async def test_a_killed_server_comes_back(config: MeshConfig, nothing_left: None
         while states[-1] is not State.READY:
             states.append((await anext(changes)).state)
         assert states == [State.RESTARTING, State.READY]
-        client = await nats.connect(f"nats://127.0.0.1:{running.ports.nats}")
+        client = await broker(running)
         await client.close()
 
 
@@ -180,12 +186,12 @@ async def test_what_is_missing_is_said_before_anything_starts(config: MeshConfig
 def test_each_service_is_told_what_it_needs(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     ports = choose_ports(SERVICES, 0)
-    keys = load_secrets(layout)
-    assert load_secrets(layout) == keys
+    keys = load_secrets(layout.secrets)
+    assert load_secrets(layout.secrets) == keys
     env = {service: service_environment(service, ports, layout, keys, "INFO") for service in SERVICES}
     assert [service for service in SERVICES if "KINEMESH_DATABASE__URL" in env[service]] == ["ingest"]
     assert env["gateway"]["KINEMESH_UPSTREAMS__DETECT_TRACK"] == f"127.0.0.1:{ports.grpc['detect_track']}"
-    assert env["pose"]["KINEMESH_S3__SECRET_KEY"] == keys.secret_key
+    assert env["pose"]["KINEMESH_S3__SECRET_KEY"] == keys.s3.secret_key
     listening = [ports.nats, ports.nats_monitor, *ports.s3, *ports.triton, ports.http]
     listening += [*ports.grpc.values(), *ports.metrics.values()]
     assert len(set(listening)) == len(listening)
@@ -195,7 +201,7 @@ def test_twins_have_ports_of_their_own_and_are_all_called(tmp_path: Path) -> Non
     names = instances(("ingest", "render", "gateway"), {"ingest": 2})
     assert names == ("ingest", "ingest-2", "render", "gateway")
     ports = choose_ports(names, 0)
-    keys = load_secrets(Layout(tmp_path))
+    keys = load_secrets(tmp_path / "secrets.json")
     env = {name: service_environment(name, ports, Layout(tmp_path), keys, "INFO") for name in names}
     one, other = (env[name]["KINEMESH_GRPC__PORT"] for name in names[:2])
     assert one != other

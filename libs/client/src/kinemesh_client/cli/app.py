@@ -15,6 +15,7 @@ from kinemesh_client.cli import (
     environments,
     jobs,
     keeping,
+    keys,
     mesh,
     models,
     pitstop,
@@ -55,6 +56,7 @@ app.command("doctor")(doctor.doctor)
 app.command("backup")(keeping.backup)
 app.command("restore")(keeping.restore)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(keys.app, name="keys")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(catalogue.assets, name="assets")
 app.command("pipelines")(catalogue.pipelines)

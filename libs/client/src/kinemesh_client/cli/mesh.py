@@ -22,11 +22,10 @@ from rich.table import Table
 from kinemesh.embedded import Mesh, MeshConfig, State, Status, running_mesh, stop_running
 from kinemesh.errors import InvalidArgument, Unavailable
 from kinemesh_client import local
-from kinemesh_client.cli.options import AsJson, DataDir, Models
+from kinemesh_client.cli.options import AsJson, DataDir, Models, reached
 from kinemesh_client.cli.output import err, out, print_json, print_table, print_wide, table
 from kinemesh_client.cli.queues import queues
 from kinemesh_client.cli.running import Exit, Interrupted, run
-from kinemesh_client.client import KinemeshClient
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway on 127.0.0.1; 0 takes a free one.")]
 
@@ -45,6 +44,8 @@ def up(
     data_dir: DataDir = local.DATA_DIR,
     models: Models = "default",
     port: Port = local.PORT,
+    host: Annotated[str, typer.Option(help="Address of the gateway; others than 127.0.0.1 need --auth.")] = local.HOST,
+    auth: Annotated[bool, typer.Option("--auth", help="Ask callers who they are; see `kinemesh keys`.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as everything is ready.")] = False,
 ) -> None:
     """Run the whole mesh on this machine until Ctrl-C: servers and services, in one table."""
@@ -52,10 +53,14 @@ def up(
         err.print(f"A mesh runs in {escape(str(data_dir))} already.")
         _print_servers(described, {})
         return
+    if host not in local.LOOPBACK and not auth:
+        raise InvalidArgument(
+            "AUTH_NEEDED", f"Others can reach {host}: add --auth, so that not all may call.", host=host
+        )
     if detach:
-        _detached(data_dir, models, port)
+        _detached(data_dir, models, port, host, auth)
         return
-    config = MeshConfig(data_dir=data_dir, models=local.find_models(models), http_port=port)
+    config = MeshConfig(data_dir=data_dir, models=local.find_models(models), http_port=port, http_host=host, auth=auth)
     with suppress(Interrupted):
         run(_serve(config))
     err.print("Stopped.")
@@ -119,13 +124,14 @@ def _print_queues(waiting: Mapping[str, Mapping[str, float]]) -> None:
         print_table(("stage", "waiting", "in hand", "oldest"), rows)
 
 
-def _detached(data_dir: Path, models: str, port: int) -> None:
+def _detached(data_dir: Path, models: str, port: int, host: str, auth: bool) -> None:
     local.find_models(models)
     started = time.monotonic()
     log = data_dir / "logs" / "mesh.log"
     before = log.stat().st_size if log.exists() else 0
     arguments = [sys.executable, "-m", "kinemesh_client", "up", f"--data-dir={data_dir.resolve()}"]
-    child = local.spawn([*arguments, f"--models={models}", f"--port={port}"], log)
+    arguments += [f"--models={models}", f"--port={port}", f"--host={host}", *(["--auth"] if auth else [])]
+    child = local.spawn(arguments, log)
     try:
         with err.status("Starting the mesh …"):
             described = _wait_for(child, data_dir, log, before)
@@ -161,7 +167,7 @@ def status(data_dir: DataDir = local.DATA_DIR, as_json: AsJson = False) -> None:
         raise Unavailable("MESH_NOT_RUNNING", f"No mesh runs in {data_dir}: start one with `kinemesh up`.")
 
     async def ask() -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
-        async with KinemeshClient(described["http"]) as client:
+        async with reached("", data_dir) as client:
             return dict(await client.health()), await queues(described)
 
     health, waiting = run(ask())

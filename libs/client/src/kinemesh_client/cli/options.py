@@ -12,7 +12,8 @@ import typer
 from kinemesh.errors import Unavailable
 from kinemesh_client.cli.running import run
 from kinemesh_client.client import KinemeshClient
-from kinemesh_client.local import running_url
+from kinemesh_client.credentials import of_environment
+from kinemesh_client.local import running_url, signer
 
 DataDir = Annotated[Path, typer.Option(envvar="KINEMESH_DATA_DIR", help="Folder of the mesh on this machine.")]
 Url = Annotated[str, typer.Option(envvar="KINEMESH_URL", help="A mesh elsewhere, such as http://127.0.0.1:8080.")]
@@ -39,7 +40,8 @@ async def reached(url: str, data_dir: Path) -> AsyncIterator[KinemeshClient]:
             f"No mesh runs in {data_dir}: start one with `kinemesh up`, or name one with --url.",
             data_dir=data_dir,
         )
-    async with KinemeshClient(address) as client:
+    tokens = of_environment(address.rstrip("/")) or (None if url else signer(data_dir))
+    async with KinemeshClient(address, tokens=tokens) as client:
         yield client
 
 

@@ -21,6 +21,7 @@ from kinemesh_client.cli.output import err, out, print_error, print_facts, print
 from kinemesh_client.cli.progress import bars, follow
 from kinemesh_client.cli.running import Exit
 from kinemesh_client.client import KinemeshClient
+from kinemesh_client.credentials import of_secret
 from kinemesh_client.resources import Failure, Job
 from kinemesh_client.transfer import size_of
 
@@ -194,6 +195,6 @@ async def temporary_client(models: str, brought: Path | None = None) -> AsyncIte
     """A client of a mesh that lives as long as this block, with the models that lie in the folder ``brought``."""
     async with local.temporary_mesh(models, brought) as mesh:
         await start_shown(mesh, err)
-        async with KinemeshClient(mesh.http_url) as client:
+        async with KinemeshClient(mesh.http_url, api_key="", tokens=of_secret()) as client:
             yield client
         err.print("Stopping the mesh …")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
 from kinemesh.embedded import running_mesh
+from kinemesh.embedded.credentials import NATS_USER, load_secrets
 from kinemesh.embedded.environment import Layout
 from kinemesh.embedded.postgres import postgres_url
-from kinemesh.embedded.seaweedfs import S3Secrets
 from kinemesh.inference import TritonSettings
 from kinemesh.settings import NatsSettings, ServiceSettings
 from kinemesh.storage import S3Settings
@@ -98,24 +97,20 @@ _NAMED = ("KINEMESH_NATS__URL", "KINEMESH_S3__ENDPOINT", "KINEMESH_DATABASE__URL
 def _of_description(described: dict[str, Any]) -> Target:
     layout = Layout(Path(described["data_dir"]))
     servers = described["servers"]
-    keys = S3Secrets(**_known(json.loads(layout.secrets.read_text())))
+    secrets = load_secrets(layout.secrets)
     return Target(
         f"the mesh in {described['data_dir']}",
         described=described,
         url=described["http"],
-        nats=NatsSettings(url=servers["nats"]["address"]),
+        nats=NatsSettings(url=servers["nats"]["address"], user=NATS_USER, password=SecretStr(secrets.nats_password)),
         s3=S3Settings(
             endpoint=servers["s3"]["address"].removeprefix("http://"),
-            access_key=keys.access_key,
-            secret_key=SecretStr(keys.secret_key),
+            access_key=secrets.s3.access_key,
+            secret_key=SecretStr(secrets.s3.secret_key),
         ),
         triton=TritonSettings(endpoint=servers["triton"]["address"]) if "triton" in servers else None,
         database=postgres_url(layout.data("postgres")) if "postgres" in servers else "",
     )
-
-
-def _known(secrets: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in secrets.items() if name in S3Secrets.__dataclass_fields__}
 
 
 def _of_environment(url: str) -> Target:

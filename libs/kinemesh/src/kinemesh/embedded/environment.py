@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from kinemesh.embedded import seaweedfs, triton
+from kinemesh.embedded.credentials import NATS_USER, MeshSecrets
 from kinemesh.embedded.ports import free_ports, is_free
 from kinemesh.embedded.postgres import postgres_url
-from kinemesh.embedded.seaweedfs import S3Secrets, s3_settings, write_private
+from kinemesh.embedded.seaweedfs import s3_settings
 from kinemesh.errors import FailedPrecondition
 
 GATEWAY = "gateway"
@@ -119,21 +123,16 @@ def choose_ports(names: Iterable[str], http: int) -> Ports:
     )
 
 
-def load_secrets(layout: Layout) -> S3Secrets:
-    """The credentials of this data folder, made on first use."""
-    if layout.secrets.exists():
-        return S3Secrets(**json.loads(layout.secrets.read_text()))
-    keys = S3Secrets.random()
-    write_private(layout.secrets, json.dumps(asdict(keys)))
-    return keys
-
-
-def service_environment(name: str, ports: Ports, layout: Layout, keys: S3Secrets, log_level: str) -> dict[str, str]:
+def service_environment(
+    name: str, ports: Ports, layout: Layout, secrets: MeshSecrets, log_level: str
+) -> dict[str, str]:
     """The settings of one process of :func:`instances`."""
     service = service_of(name)
-    s3 = s3_settings(ports.s3, keys)
+    s3 = s3_settings(ports.s3, secrets.s3)
     env = {
         "KINEMESH_NATS__URL": f"nats://127.0.0.1:{ports.nats}",
+        "KINEMESH_NATS__USER": NATS_USER,
+        "KINEMESH_NATS__PASSWORD": secrets.nats_password,
         "KINEMESH_S3__ENDPOINT": s3.endpoint,
         "KINEMESH_S3__ACCESS_KEY": s3.access_key,
         "KINEMESH_S3__SECRET_KEY": s3.secret_key.get_secret_value(),
@@ -148,7 +147,6 @@ def service_environment(name: str, ports: Ports, layout: Layout, keys: S3Secrets
     if service == INGEST:
         env["KINEMESH_DATABASE__URL"] = postgres_url(layout.data("postgres"))
     if service == GATEWAY:
-        env["KINEMESH_HTTP__HOST"] = "127.0.0.1"
         env["KINEMESH_HTTP__PORT"] = str(ports.http)
     for other in ASKS.get(service, ()):
         if addresses := [f"127.0.0.1:{port}" for twin, port in ports.grpc.items() if service_of(twin) == other]:
@@ -156,6 +154,16 @@ def service_environment(name: str, ports: Ports, layout: Layout, keys: S3Secrets
             several = "ipv4:" if len(addresses) > 1 else ""
             env[f"KINEMESH_UPSTREAMS__{other.upper()}"] = several + ",".join(addresses)
     return env
+
+
+def http_environment(host: str) -> dict[str, str]:
+    """Where the gateway listens, and the names that it answers to: those of this machine if all can reach it."""
+    names = {"127.0.0.1", "localhost", "[::1]", host}
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - a user has asked for it
+        names |= {socket.gethostname(), socket.getfqdn()}
+        addresses = [address.address for each in psutil.net_if_addrs().values() for address in each]
+        names.update(address for address in addresses if "." in address)
+    return {"KINEMESH_HTTP__HOST": host, "KINEMESH_HTTP__ALLOWED_HOSTS": json.dumps(sorted(map(str.lower, names)))}
 
 
 def models_environment(python: Path, layout: Layout) -> dict[str, str]:

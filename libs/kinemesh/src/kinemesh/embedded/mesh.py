@@ -24,8 +24,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import psutil
+from pydantic import SecretStr
 
+from kinemesh.access.tls import Tls, read_tls
 from kinemesh.embedded.checks import grpc_serving, http_ok
+from kinemesh.embedded.credentials import NATS_USER, MeshSecrets, load_secrets
 from kinemesh.embedded.environment import (
     GATEWAY,
     INGEST,
@@ -33,8 +36,8 @@ from kinemesh.embedded.environment import (
     Layout,
     Ports,
     choose_ports,
+    http_environment,
     instances,
-    load_secrets,
     models_environment,
     service_environment,
     service_of,
@@ -42,19 +45,22 @@ from kinemesh.embedded.environment import (
 from kinemesh.embedded.nats import nats_spec
 from kinemesh.embedded.postgres import postgres_spec
 from kinemesh.embedded.process import Process, ServerSpec
-from kinemesh.embedded.seaweedfs import S3Secrets, seaweedfs_spec, write_private
+from kinemesh.embedded.seaweedfs import seaweedfs_spec, write_private
 from kinemesh.embedded.service import service_spec
 from kinemesh.embedded.supervisor import Status, Supervisor
 from kinemesh.embedded.triton import TritonModels, triton_spec
 from kinemesh.errors import FailedPrecondition
+from kinemesh.settings import NatsSettings, TlsSettings
 
 _LOCK_S = 15.0
 _LOCK_POLL_S = 0.1
+_AUTH_SECRET = "KINEMESH_AUTH__SECRET"  # noqa: S105 - its name
 _HEALTH = "/api/v1/health"
 _OTLP_URL = "KINEMESH_TRITON_OTLP_URL"
 """Triton's spans go by OTLP over HTTP, those of the services by OTLP over gRPC: two addresses of one collector."""
 _GATEWAY_NICENESS = 10
 """Hundreds of watchers must not take the processor from the job that they watch."""
+_EVERYWHERE = ("0.0.0.0", "::", "localhost")  # noqa: S104 - what a user may ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,8 @@ class MeshConfig:
     :param data_dir: all that the mesh keeps, and its logs; made if missing.
     :param models: the model server; None runs none.
     :param http_port: that of the gateway on 127.0.0.1; 0 takes a free one.
+    :param http_host: the address that the gateway listens on; others than loopback need ``auth``.
+    :param auth: whether callers have to show who they are.
     :param services: those of our services to run.
     :param replicas: how many processes of a service to run; its twins are called ``<service>-2`` and so on.
     :param restarts: how often within a minute a crashed server is started again.
@@ -73,6 +81,8 @@ class MeshConfig:
     data_dir: Path = Path(".kinemesh")
     models: TritonModels | None = None
     http_port: int = 8080
+    http_host: str = "127.0.0.1"
+    auth: bool = False
     services: tuple[str, ...] = SERVICES
     replicas: Mapping[str, int] = field(default_factory=dict)
     restarts: int = 5
@@ -91,7 +101,7 @@ class Mesh:
         self._lock: IO[bytes] | None = None
         self._supervisor: Supervisor | None = None
         self._ports: Ports | None = None
-        self._keys: S3Secrets | None = None
+        self._secrets: MeshSecrets | None = None
 
     async def __aenter__(self) -> Mesh:
         """Take hold of the data folder.
@@ -106,7 +116,7 @@ class Mesh:
         self._lock = await take_lock(self.layout, _LOCK_S)
         try:
             self._ports = choose_ports(self._instances, self.config.http_port)
-            self._keys = load_secrets(self.layout)
+            self._secrets = load_secrets(self.layout.secrets)
             # The guard holds the lock too: nobody starts in this folder before it has cleared up after us.
             self._supervisor = await Supervisor(keep_open=[self._lock.fileno()]).__aenter__()
         except BaseException:
@@ -133,12 +143,17 @@ class Mesh:
     def specs(self) -> tuple[ServerSpec, ...]:
         """Every server of the mesh. Services come after the servers that they keep work in."""
         config, layout, ports = self.config, self.layout, self.ports
-        assert self._keys is not None
+        secrets = self.secrets
         servers = [
             nats_spec(
-                layout.data("nats"), layout.log("nats"), ports.nats, ports.nats_monitor, restarts=config.restarts
+                layout.data("nats"),
+                layout.log("nats"),
+                ports.nats,
+                ports.nats_monitor,
+                password=secrets.nats_password,
+                restarts=config.restarts,
             ),
-            seaweedfs_spec(layout.data("s3"), layout.log("s3"), ports.s3, self._keys, restarts=config.restarts),
+            seaweedfs_spec(layout.data("s3"), layout.log("s3"), ports.s3, secrets.s3, restarts=config.restarts),
         ]
         if INGEST in config.services:
             folder = layout.data("postgres")
@@ -163,10 +178,10 @@ class Mesh:
 
     def _service(self, name: str, after: tuple[str, ...]) -> ServerSpec:
         address = f"127.0.0.1:{self.ports.grpc[name]}"
-        ready = grpc_serving(address)
+        ready = grpc_serving(address, tls=self._tls(name))
         if name == GATEWAY:
             address = self.http_url
-            ready = http_ok("127.0.0.1", self.ports.http, _HEALTH)
+            ready = http_ok(self._http_host, self.ports.http, _HEALTH)
             # It answers for all of the others, so it is ready when they are.
         return service_spec(
             name,
@@ -183,11 +198,33 @@ class Mesh:
 
     def environment(self, name: str) -> dict[str, str]:
         """The environment variables that a process of a service gets: credentials among them, so do not print it."""
-        assert self._keys is not None
-        own = service_environment(name, self.ports, self.layout, self._keys, self.config.log_level)
+        own = service_environment(name, self.ports, self.layout, self.secrets, self.config.log_level)
+        if name == GATEWAY:
+            own |= http_environment(self.config.http_host)
+        if self.config.auth and _AUTH_SECRET not in os.environ:
+            own[_AUTH_SECRET] = self.secrets.auth_secret
         if service_of(name) == INGEST and self.config.models is not None:
             own |= models_environment(self.config.models.python, self.layout)
         return {**own, **self.config.env}
+
+    def _tls(self, name: str) -> Tls | None:
+        """What the health of a service is asked with, if the services are told to use TLS."""
+        told = {**os.environ, **self.environment(name)}
+        files = {field: told.get(f"KINEMESH_TLS__{field.upper()}", "") for field in TlsSettings.model_fields}
+        return read_tls(TlsSettings(**files))
+
+    @property
+    def secrets(self) -> MeshSecrets:
+        """The credentials of this mesh; do not print them."""
+        if self._secrets is None:
+            raise RuntimeError("the mesh has not been entered")
+        return self._secrets
+
+    @property
+    def nats(self) -> NatsSettings:
+        """How to reach the broker."""
+        password = SecretStr(self.secrets.nats_password)
+        return NatsSettings(url=f"nats://127.0.0.1:{self.ports.nats}", user=NATS_USER, password=password)
 
     @property
     def supervisor(self) -> Supervisor:
@@ -206,7 +243,12 @@ class Mesh:
     @property
     def http_url(self) -> str:
         """The gateway."""
-        return f"http://127.0.0.1:{self.ports.http}"
+        return f"http://{self._http_host}:{self.ports.http}"
+
+    @property
+    def _http_host(self) -> str:
+        """Where this machine reaches the gateway."""
+        return "127.0.0.1" if self.config.http_host in _EVERYWHERE else self.config.http_host
 
     def process(self, name: str) -> Process:
         """One server, for whoever wants to kill or restart it."""
@@ -227,7 +269,13 @@ class Mesh:
         }
         for name in rows.keys() & ports.keys():
             rows[name]["metrics"] = f"http://127.0.0.1:{ports[name]}/metrics"
-        return {"pid": os.getpid(), "data_dir": str(self.layout.root), "http": self.http_url, "servers": rows}
+        return {
+            "pid": os.getpid(),
+            "auth": self.config.auth,
+            "data_dir": str(self.layout.root),
+            "http": self.http_url,
+            "servers": rows,
+        }
 
 
 @asynccontextmanager

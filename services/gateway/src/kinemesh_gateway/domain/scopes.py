@@ -32,6 +32,7 @@ _RULES: Final = tuple(
         (".*", r"/api/v1/auth/me", ANY),
         ("POST", r"/api/v1/models/(import|add)/?", "models"),
         ("DELETE", r"/api/v1/models/[^/]+/?", "models"),
+        ("GET|HEAD", r"/api/v1/(assets|analyze)/[^/]+/upload/?", "write"),  # answers with URLs to write to
         ("POST", r"/api/v1/tracks/query/?", "read"),
     )
 )
