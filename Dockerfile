@@ -150,11 +150,12 @@ EXPOSE 50051 9464
 HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=4 CMD ["python", "-m", "kinemesh.serving.probe"]
 ENTRYPOINT ["kinemesh-service"]
 
-# Ingest brings in users' models with the model project, in processes of their own.
+# Ingest brings in users' models with the model project, in processes of their own. They are made beside the repository, on
+# the same volume, and then moved in whole.
 FROM service AS ingest
 COPY --from=models-environment /opt/models /opt/models
 ENV KINEMESH_MODELS__PYTHON=/opt/models/bin/python \
-    KINEMESH_MODELS__REPOSITORY=/data
+    KINEMESH_MODELS__REPOSITORY=/data/own
 
 FROM runtime AS triton
 LABEL org.opencontainers.image.title="Kinemesh Triton" \
@@ -165,7 +166,7 @@ ENV PATH=/opt/models/bin:/usr/local/bin:/usr/bin:/bin
 EXPOSE 8000 8001 8002
 HEALTHCHECK --interval=15s --timeout=10s --start-period=180s --retries=4 CMD ["python", "-m", "kinemesh_models", "ready"]
 ENTRYPOINT ["python", "-m", "kinemesh_models"]
-CMD ["serve", "--host=0.0.0.0", "--cache=/tmp/triton", "--repository=/opt/model-repository/default", "--repository=/data"]
+CMD ["serve", "--host=0.0.0.0", "--cache=/tmp/triton", "--repository=/opt/model-repository/default", "--repository=/data/own"]
 
 # NVIDIA's image is of the release that the wheel carries: its server and its ONNX Runtime, with our Python.
 FROM ${NVIDIA_IMAGE} AS triton-nvidia
@@ -182,7 +183,7 @@ WORKDIR /tmp
 USER 10001:10001
 HEALTHCHECK --interval=15s --timeout=10s --start-period=600s --retries=4 CMD ["python", "-m", "kinemesh_models", "ready"]
 ENTRYPOINT ["python", "-m", "kinemesh_models"]
-CMD ["serve", "--server=/opt/tritonserver", "--host=0.0.0.0", "--cache=/tmp/triton", "--repository=/opt/model-repository/default", "--repository=/data"]
+CMD ["serve", "--server=/opt/tritonserver", "--host=0.0.0.0", "--cache=/tmp/triton", "--repository=/opt/model-repository/default", "--repository=/data/own"]
 
 # The wheel's server, with MIGraphX of AMD's image under the ONNX Runtime that users' models run on.
 FROM ${AMD_IMAGE} AS triton-amd
@@ -199,4 +200,4 @@ WORKDIR /tmp
 USER 10001:10001
 HEALTHCHECK --interval=15s --timeout=10s --start-period=600s --retries=4 CMD ["python", "-m", "kinemesh_models", "ready"]
 ENTRYPOINT ["python", "-m", "kinemesh_models"]
-CMD ["serve", "--host=0.0.0.0", "--cache=/tmp/triton", "--repository=/opt/model-repository/default", "--repository=/data"]
+CMD ["serve", "--host=0.0.0.0", "--cache=/tmp/triton", "--repository=/opt/model-repository/default", "--repository=/data/own"]

@@ -190,6 +190,19 @@ def test_env_example_names_what_compose_asks_for() -> None:
     assert [name for name in asked - offered if name not in documented] == []
 
 
+def test_models_are_made_on_the_volume_that_triton_reads(compose: dict[str, Any], dockerfile: list[Any]) -> None:
+    """They are made beside the repository and moved in, so that the folder above it must be of the same volume."""
+    told = [step.rest for step in dockerfile if step.stage == "ingest" and step.word == "ENV"]
+    (repository,) = re.findall(r"KINEMESH_MODELS__REPOSITORY=(\S+)", " ".join(told))
+    served = [row for name, row in compose["services"].items() if name.startswith("triton-")]
+    assert len(served) == 3
+    for row in (*served, compose["services"]["ingest"]):
+        assert f"models:{Path(repository).parent}" in row["volumes"]
+    commands = [row["command"] for row in served]
+    commands += [json.loads(step.rest) for step in dockerfile if step.stage.startswith("triton") and step.word == "CMD"]
+    assert all(f"--repository={repository}" in command for command in commands)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_modules_that_are_run_exist(compose: dict[str, Any], name: str) -> None:
     row = compose["services"][name]

@@ -37,10 +37,12 @@ def install(folder: Path) -> Path:
 def test_an_installed_server_keeps_its_backends_and_libraries_and_gets_our_stub(tmp_path: Path) -> None:
     installed = install(tmp_path / "tritonserver")
     (tmp_path / "models").mkdir()
-    options = ("--server", installed, "--repository", tmp_path / "models", "--cache", tmp_path / "cache")
+    own = tmp_path / "volume/own"  # empty volumes of containers have no such folder yet
+    options = ("--server", installed, f"--repository={tmp_path / 'models'}", f"--repository={own}")
     for _ in range(2):  # the second start finds the links of the first
-        run = models("serve", *options, LD_LIBRARY_PATH="/usr/local/cuda/lib64")
+        run = models("serve", *options, "--cache", tmp_path / "cache", LD_LIBRARY_PATH="/usr/local/cuda/lib64")
     assert run.returncode == 0, run.stderr
+    assert own.is_dir()
     libraries, *arguments = run.stdout.splitlines()
     assert libraries.split(":")[:2] == [str(installed / "lib"), "/usr/local/cuda/lib64"]
     assert "nvidia_pytriton" not in libraries

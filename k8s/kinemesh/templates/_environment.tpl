@@ -60,7 +60,7 @@ What a service is told: (list $ "pose" $row). Names as in docs/operations.md; se
 {{- end }}
 {{- if and $row.models (include "kinemesh.ownModels" $root) }}
 - {name: KINEMESH_MODELS__PYTHON, value: /opt/models/bin/python}
-- {name: KINEMESH_MODELS__REPOSITORY, value: /data}
+- {name: KINEMESH_MODELS__REPOSITORY, value: /data/own}
 - {name: KINEMESH_MODELS__ACCELERATOR, value: {{ $values.triton.accelerator }}}
 {{- end }}
 {{- range $variable, $value := $row.env }}

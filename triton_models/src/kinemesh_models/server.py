@@ -41,13 +41,15 @@ def serve(
 
     Every model in ``repositories`` is loaded at the start; others can be loaded later through the model control API.
     Beside the first repository, which was built, others hold what users brought: with those, a model that cannot be
-    loaded is only missing and keeps the server from nothing.
+    loaded is only missing and keeps the server from nothing. Those others are made if they are not there.
     With ``otlp_url`` it sends spans of the requests whose trace context says that they are sampled, as part of their
     traces, and of all that have none.
     The server is ready when ``GET http://host:http_port/v2/health/ready`` answers 200.
     Raises ``OSError`` when the server cannot be executed.
     """
     clean_shared_memory(shm_prefix)
+    for repository in repositories[1:]:
+        repository.mkdir(parents=True, exist_ok=True)
     wheel = _package_folder("pytriton") / "tritonserver"
     server = installed or wheel
     backends = _assemble_backends(server, wheel, cache)
