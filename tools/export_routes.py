@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,14 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
 
+from kinemesh_gateway.domain.scopes import ANY, PUBLIC, scope_of
 from kinemesh_gateway.rest.api import create_api
 from kinemesh_gateway.settings import GatewaySettings
 
 VERSION = "v1"
 WEBSOCKET = "WEBSOCKET"
 _REFERENCE = "#/components/schemas/"
+_PLACE = re.compile(r"\{[^}]*\}")
 _FORM = "multipart/form-data"
 _TYPES: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -32,7 +35,8 @@ def export(app: FastAPI) -> dict[str, Any]:
     A route has ``method`` (``WEBSOCKET`` for those), ``path``, ``name``, ``surface`` (its heading in the OpenAPI
     document), ``summary``, ``parameters`` (``name``, ``in``, ``type``, ``required``, ``description``; those of a form
     are in ``form``), ``request`` (content type → model, ``form`` for forms), ``responses`` (status → model, null
-    without a body that has one), ``security`` and ``deprecated``. HEAD is as GET at the same path, without models.
+    without a body that has one), ``scope`` (what tokens must allow: ``read``, ``write``, ``models``, ``admin``; ``any``
+    for any token, ``none`` for none) and ``deprecated``. HEAD is as GET at the same path, without models.
     """
     document = app.openapi()
     routes = [route for context in iter_route_contexts(app.routes) for route in _routes(context, document)]
@@ -80,7 +84,6 @@ def _operation(context: RouteContext, method: str, document: dict[str, Any]) -> 
         + [field for form in forms for field in _fields(form)],
         request={kind: "form" if kind == _FORM else model for kind, (model, _) in content.items()},
         responses={status: None if method == "HEAD" else _answer(answers[status]) for status in sorted(answers)},
-        security=operation.get("security", document.get("security", [])),
         deprecated=operation.get("deprecated", False),
     )
 
@@ -138,7 +141,6 @@ def _entry(
     parameters: list[dict[str, Any]],
     responses: dict[str, str | None],
     request: dict[str, str | None] | None = None,
-    security: list[dict[str, list[str]]] | None = None,
     deprecated: bool = False,
 ) -> dict[str, Any]:
     return {
@@ -150,9 +152,15 @@ def _entry(
         "parameters": parameters,
         "request": request or {},
         "responses": responses,
-        "security": security or [],
+        "scope": _scope(method, str(context.path)),
         "deprecated": deprecated,
     }
+
+
+def _scope(method: str, path: str) -> str:
+    """What a token must allow, for any values in the path."""
+    needed = scope_of(method, _PLACE.sub("x", path))
+    return "none" if needed is PUBLIC else "any" if needed == ANY else needed
 
 
 def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,25 @@ def test_websockets_name_their_query(routes: dict[tuple[str, str], dict[str, Any
     assert {"task_id": "path", "since_frame": "query"}.items() <= {p["name"]: p["in"] for p in parameters}.items()
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/api/v1/jobs/{job_id}", "read"),
+        ("POST", "/api/v1/jobs", "write"),
+        ("POST", "/api/v1/tracks/query", "read"),
+        ("DELETE", "/api/v1/models/{name}", "models"),
+        ("POST", "/api/v1/auth/keys/{key_id}/revoke", "admin"),
+        ("GET", "/api/v1/auth/me", "any"),
+        ("GET", "/api/health", "none"),
+        ("WEBSOCKET", "/ws/jobs/{job_id}", "read"),
+    ],
+)
+def test_a_route_says_what_a_token_must_allow(
+    routes: dict[tuple[str, str], dict[str, Any]], method: str, path: str, scope: str
+) -> None:
+    assert routes[method, path]["scope"] == scope
+
+
 def test_every_route_is_described(routes: dict[tuple[str, str], dict[str, Any]]) -> None:
     assert [key for key, route in routes.items() if not route["summary"] and route["surface"] != "documentation"] == []
 
