@@ -223,20 +223,16 @@ def models_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def ingest(
-    supervisor: Supervisor,
+@pytest.fixture(scope="session")
+def ingest_environment(
     model_server: tuple[TritonSettings, Path],
     models_python: Path,
     nats_server: NatsServer,
     s3_server: S3Server,
     postgres_url: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Ingest]:
-    folder = tmp_path_factory.mktemp("ingest")
-    (port,) = free_ports(1)
-    env = {
-        "KINEMESH_GRPC__PORT": str(port),
+) -> dict[str, str]:
+    """What an ingest of these tests is told, but its port."""
+    return {
         "KINEMESH_NATS__URL": nats_server.url,
         "KINEMESH_S3__ENDPOINT": s3_server.settings.endpoint,
         "KINEMESH_S3__ACCESS_KEY": s3_server.settings.access_key,
@@ -253,13 +249,23 @@ async def ingest(
         "KINEMESH_RETENTION__LATE_SWEEP_S": "1",
         "KINEMESH_RETENTION__SWEEP_INTERVAL_S": "0.5",
     }
+
+
+@asynccontextmanager
+async def run_ingest(
+    supervisor: Supervisor, environment: dict[str, str], folder: Path, name: str = "ingest"
+) -> AsyncIterator[Ingest]:
+    """Start an ingest, and talk to it."""
+    (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
+    env = {**environment, "KINEMESH_GRPC__PORT": str(port)}
+    ready = grpc_serving(address)
     spec = service_spec(
-        "ingest", env, folder / "log", folder / "scratch", grpc_serving(address), address=address, restarts=5
+        name, env, folder / "log", folder / "scratch", ready, service="ingest", address=address, restarts=5
     )
     await supervisor.start([spec])
     channel = open_channel(address)
-    async with connect(NatsSettings(url=nats_server.url), "test") as bus:
+    async with connect(NatsSettings(url=env["KINEMESH_NATS__URL"]), "test") as bus:
         yield Ingest(
             asset_pb2_grpc.AssetServiceStub(channel),
             job_pb2_grpc.JobServiceStub(channel),
@@ -269,10 +275,28 @@ async def ingest(
             route_pb2_grpc.RouteServiceStub(channel),
             usage_pb2_grpc.UsageServiceStub(channel),
             bus,
-            supervisor.processes["ingest"],
-            model_server[1],
+            supervisor.processes[name],
+            Path(env["KINEMESH_MODELS__REPOSITORY"]),
         )
     await channel.close(None)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ingest(
+    supervisor: Supervisor, ingest_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Ingest]:
+    async with run_ingest(supervisor, ingest_environment, tmp_path_factory.mktemp("ingest")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def twin(
+    supervisor: Supervisor, ingest_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Ingest]:
+    """A second replica, while the tests of a module run."""
+    async with run_ingest(supervisor, ingest_environment, tmp_path_factory.mktemp("twin"), "ingest-2") as running:
+        yield running
+        await running.process.stop()
 
 
 @pytest.fixture(scope="session")
