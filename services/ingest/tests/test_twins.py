@@ -61,18 +61,20 @@ async def test_a_call_to_both_at_once_makes_one_job(ingest: Any, twin: Any, clip
 
 async def test_models_are_brought_in_one_at_a_time(ingest: Any, twin: Any, tmp_path: Path) -> None:
     gates = {name: tmp_path / name for name in ("twins_one", "twins_other")}
-    for (name, gate), replica in zip(gates.items(), (ingest, twin), strict=True):
-        asset = await replica.upload(weights(labels=["car"], wait=str(gate)), kind="WEIGHTS", owner=OWNER)
-        request = model_pb2.ImportModelRequest(asset_id=asset.asset_id, model=name)
-        await call(replica.models.ImportModel, request, owner=OWNER)
     one, other = gates.values()
 
     async def has_begun(gate: Path) -> bool:
         return gate.with_name(gate.name + ".begun").exists()
 
-    await until(lambda: has_begun(one))
+    for (name, gate), replica in zip(gates.items(), (ingest, twin), strict=True):
+        asset = await replica.upload(weights(labels=["car"], wait=str(gate)), kind="WEIGHTS", owner=OWNER)
+        request = model_pb2.ImportModelRequest(asset_id=asset.asset_id, model=name)
+        await call(replica.models.ImportModel, request, owner=OWNER)
+        await until(lambda: has_begun(one))
+    one.with_name(one.name + ".begun").unlink()
     # The twin looked for work when it was told of the second; what must not happen is given time to.
-    await asyncio.sleep(2)
+    await asyncio.sleep(3)
+    assert not await has_begun(one), "both bring the same model in"
     assert not await has_begun(other)
     one.touch()
     await until(lambda: has_begun(other))
