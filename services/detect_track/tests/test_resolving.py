@@ -23,6 +23,7 @@ from kinemesh.results.sightings import PathRows, PersonRows, SightingRows
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
+from kinemesh.testing.decoding import IN_PROCESS
 from kinemesh.testing.fixtures import NatsServer
 from kinemesh_detect_track.domain.association.decisions import Decision, Kind
 from kinemesh_detect_track.resolving import Resolution
@@ -78,7 +79,7 @@ class Resolved:
 async def resolve(store: ObjectStore, bus: Bus, scene: Scene) -> Resolved:
     await scene.put(store)
     task = scene.task()
-    return Resolved(store, scene, await Resolution(store).resolve(task, TaskContext(bus, task)))
+    return Resolved(store, scene, await Resolution(store, IN_PROCESS).resolve(task, TaskContext(bus, task)))
 
 
 TWO = (

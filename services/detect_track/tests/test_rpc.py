@@ -23,6 +23,7 @@ from kinemesh.serving.interceptor import CallInterceptor
 from kinemesh.serving.status import from_rpc_error
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore
+from kinemesh.testing.decoding import IN_PROCESS
 from kinemesh.testing.fixtures import NatsServer, TritonServer
 from kinemesh_detect_track.jobs import Jobs
 from kinemesh_detect_track.models import Models
@@ -58,7 +59,7 @@ async def servicer(
     ):
         jobs = Jobs(nobody, timeout_s=1)
         queries = Queries(s3_store, jobs, QuerySettings(), tmp_path_factory.mktemp("tables"))
-        yield DetectTrackRpc(Models(triton, known_s=1), SETTINGS, Watching(bus, jobs), queries)
+        yield DetectTrackRpc(Models(triton, known_s=1), IN_PROCESS, SETTINGS, Watching(bus, jobs), queries)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -30,6 +30,7 @@ from kinemesh.results.tracks_parquet import rows_from_parquet
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
+from kinemesh.testing.decoding import IN_PROCESS
 from kinemesh.testing.fixtures import NatsServer, TritonServer
 from kinemesh_detect_track.models import Models
 from kinemesh_detect_track.rehearsal import rehearse
@@ -126,7 +127,8 @@ async def make_job(s3_store: ObjectStore, triton_server: TritonServer, bus: Bus,
             embed_interval_s: float = 0.5,
             **clip: Any,
         ) -> Job:
-            worker = Worker(s3_store, models, DetectionSettings(in_flight=3, embed_interval_s=embed_interval_s))
+            settings = DetectionSettings(in_flight=3, embed_interval_s=embed_interval_s)
+            worker = Worker(s3_store, models, IN_PROCESS, settings)
             path = tmp_path / f"{name}.mp4"
             write_clip(path, pts=pts, **clip)
             index = build_index(path)

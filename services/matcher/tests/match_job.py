@@ -28,6 +28,7 @@ from kinemesh.results.poses import PoseRows, rows_to_parquet
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
 from kinemesh.testing import climbs
+from kinemesh.testing.decoding import IN_PROCESS
 from kinemesh_matcher import points
 from kinemesh_matcher.references import References
 from kinemesh_matcher.settings import MatchingSettings
@@ -193,7 +194,8 @@ class Jobs:
             key = keys.stage_result(name, "pose", "main", segment.index, "parquet")
             await self.store.put_bytes(key, rows_to_parquet(rows))
         given = settings or MatchingSettings(frame_features=700)
-        worker = Worker(self.store, References(self.store, given.max_pixels, given.kept_references), given)
+        references = References(self.store, IN_PROCESS, given.max_pixels, given.kept_references)
+        worker = Worker(self.store, references, IN_PROCESS, given)
         order = {"transform_model": matcher_pb2.TRANSFORM_MODEL_HOMOGRAPHY, **order}
         asked = parameters_pb2.RouteMatchParameters(
             image_asset_id=reference, mode=parameters_pb2.MatchMode.Value(f"MATCH_MODE_{mode}"), **order

@@ -10,6 +10,7 @@ import pytest
 
 from kinemesh import errors
 from kinemesh.storage import ObjectStore, keys
+from kinemesh.testing.decoding import IN_PROCESS
 from kinemesh_matcher import features_parquet, references
 from kinemesh_matcher.domain.features import Features, detect, grey_of
 from kinemesh_matcher.references import References
@@ -40,13 +41,13 @@ async def put(store: ObjectStore, name: str, seed: int = 1) -> walls.Grey:
 
 async def test_features_are_computed_once_and_kept_in_the_store(s3_store: ObjectStore, computed: list[int]) -> None:
     grey = await put(s3_store, "ref-once")
-    first = await References(s3_store, 10**6, 4).stored("ref-once")
+    first = await References(s3_store, IN_PROCESS, 10**6, 4).stored("ref-once")
     assert (first.width, first.height) == SIZE
     assert len(computed) == 1
     kept = await s3_store.get_bytes(keys.asset_features("ref-once"))
     assert kept == features_parquet.to_bytes(detect(grey))
 
-    second = await References(s3_store, 10**6, 4).stored("ref-once")
+    second = await References(s3_store, IN_PROCESS, 10**6, 4).stored("ref-once")
     assert len(computed) == 1
     for name in ("points", "size", "looks"):
         np.testing.assert_array_equal(getattr(second, name), getattr(first, name))
@@ -57,14 +58,14 @@ async def test_what_the_store_has_is_what_is_used(s3_store: ObjectStore) -> None
     grey = await put(s3_store, "ref-stored")
     few = detect(grey, 17)
     await s3_store.put_bytes(keys.asset_features("ref-stored"), features_parquet.to_bytes(few))
-    side = await References(s3_store, 10**6, 4).stored("ref-stored")
+    side = await References(s3_store, IN_PROCESS, 10**6, 4).stored("ref-stored")
     np.testing.assert_array_equal(side.points, few.points)
 
 
 async def test_who_asks_at_the_same_time_waits_for_the_first(s3_store: ObjectStore, computed: list[int]) -> None:
     await put(s3_store, "ref-rush")
     await put(s3_store, "ref-other", 2)
-    held = References(s3_store, 10**6, 4)
+    held = References(s3_store, IN_PROCESS, 10**6, 4)
     names = ["ref-rush", "ref-other"] * 6
     sides = await asyncio.gather(*(held.stored(name) for name in names))
     assert len(computed) == 2
@@ -75,7 +76,7 @@ async def test_who_asks_at_the_same_time_waits_for_the_first(s3_store: ObjectSto
 
 
 async def test_one_that_fails_does_not_stand_in_the_way(s3_store: ObjectStore) -> None:
-    held = References(s3_store, 10**6, 4)
+    held = References(s3_store, IN_PROCESS, 10**6, 4)
     with pytest.raises(errors.NotFound):
         await held.stored("ref-late")
     await put(s3_store, "ref-late")
@@ -83,7 +84,7 @@ async def test_one_that_fails_does_not_stand_in_the_way(s3_store: ObjectStore) -
 
 
 async def test_so_many_are_kept_and_the_longest_unused_goes_first(s3_store: ObjectStore, computed: list[int]) -> None:
-    held = References(s3_store, 10**6, 2)
+    held = References(s3_store, IN_PROCESS, 10**6, 2)
     pictures = [walls.png(walls.wall(seed, SIZE)) for seed in range(3)]
     one, two, _ = [await held.given(picture, 300) for picture in (pictures[0], pictures[1], pictures[0])]
     assert len(computed) == 2
@@ -95,7 +96,7 @@ async def test_so_many_are_kept_and_the_longest_unused_goes_first(s3_store: Obje
 
 
 async def test_another_number_of_features_is_another_reference(s3_store: ObjectStore) -> None:
-    held = References(s3_store, 10**6, 4)
+    held = References(s3_store, IN_PROCESS, 10**6, 4)
     picture = walls.png(walls.wall(1, SIZE))
     assert [len((await held.given(picture, most)).points) for most in (100, 200, 100)] == [100, 200, 100]
 
@@ -113,7 +114,7 @@ async def test_what_is_no_reference_is_refused(
 ) -> None:
     name = f"ref-bad-{reason.lower().replace('_', '-')}"
     await s3_store.put_bytes(keys.asset_source(name), data)
-    held = References(s3_store, 10**6, 4)
+    held = References(s3_store, IN_PROCESS, 10**6, 4)
     for asked in (held.stored(name), held.given(data, 500)):
         with pytest.raises(kind) as refused:
             await asked
@@ -123,7 +124,7 @@ async def test_what_is_no_reference_is_refused(
 
 
 async def test_nothing_is_no_picture_and_nobody_is_not_found(s3_store: ObjectStore) -> None:
-    held = References(s3_store, 10**6, 4)
+    held = References(s3_store, IN_PROCESS, 10**6, 4)
     with pytest.raises(errors.InvalidArgument) as refused:
         await held.given(b"", 500)
     assert refused.value.reason == "EMPTY_PICTURE"
@@ -135,7 +136,7 @@ async def test_nothing_is_no_picture_and_nobody_is_not_found(s3_store: ObjectSto
 async def test_a_reference_without_features_is_kept_as_such(s3_store: ObjectStore, computed: list[int]) -> None:
     await s3_store.put_bytes(keys.asset_source("ref-even"), walls.png(np.full((90, 120, 3), 80, np.uint8)))
     for _ in range(2):
-        side = await References(s3_store, 10**6, 4).stored("ref-even")
+        side = await References(s3_store, IN_PROCESS, 10**6, 4).stored("ref-even")
         assert side.points.shape == (0, 2)
         assert side.looks.shape == (0, 128)
     assert len(computed) == 1

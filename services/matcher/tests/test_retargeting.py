@@ -25,6 +25,7 @@ from kinemesh.results.retargeted import CourseRows, HoldRows, Showing, course_ke
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
+from kinemesh.testing.decoding import IN_PROCESS
 from kinemesh.testing.fixtures import NatsServer
 from kinemesh_matcher.documents import MATCHES_SCHEMA
 from kinemesh_matcher.references import References
@@ -83,7 +84,7 @@ class Retargeted:
 async def retarget(store: ObjectStore, bus: Bus, scene: Scene) -> Retargeted:
     await scene.put(store)
     task = scene.task()
-    retargeting = Retargeting(store, References(store, max_pixels=1_000_000, kept=1))
+    retargeting = Retargeting(store, References(store, IN_PROCESS, max_pixels=1_000_000, kept=1))
     return Retargeted(store, scene, await retargeting.retarget(task, TaskContext(bus, task)))
 
 

@@ -17,6 +17,7 @@ from kinemesh.matcher.v1.matcher_pb2 import ImagePair, KnownTransform, MatchOpti
 from kinemesh.pose.v1 import pose_pb2
 from kinemesh.serving.channel import call
 from kinemesh.storage import ObjectStore, keys
+from kinemesh.testing.decoding import IN_PROCESS
 from kinemesh.testing.serving import served
 from kinemesh_matcher.references import References
 from kinemesh_matcher.rpc import MatcherRpc
@@ -39,7 +40,7 @@ IDENTITY = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def ingest_and_stub(s3_store: ObjectStore) -> AsyncIterator[tuple[Ingest, Any]]:
     async with ingest_and_catalogue() as (ingest, catalogue):
-        servicer = MatcherRpc(References(s3_store, 500_000, 8), catalogue, 500_000)
+        servicer = MatcherRpc(References(s3_store, IN_PROCESS, 500_000, 8), catalogue, IN_PROCESS, 500_000)
         await s3_store.put_bytes(keys.asset_source("rpc-wall"), REFERENCE)
         ingest.add_asset("rpc-wall")
         ingest.add_asset("rpc-video", kind="VIDEO")

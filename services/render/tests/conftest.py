@@ -34,6 +34,7 @@ from kinemesh.results.tracks_parquet import rows_to_parquet as tracks_to_parquet
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
+from kinemesh.testing.decoding import IN_PROCESS
 from kinemesh.testing.fixtures import NatsServer, TritonServer
 from kinemesh_render.faces import FaceFinder
 from kinemesh_render.mosaic import Mosaics
@@ -314,14 +315,15 @@ def scratch(tmp_path: Path) -> Path:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def mosaics(s3_store: ObjectStore, scratch: Path) -> Mosaics:
-    return Mosaics(s3_store, EncoderSettings(), WorkSettings(scratch_dir=scratch))
+    return Mosaics(s3_store, IN_PROCESS, EncoderSettings(), WorkSettings(scratch_dir=scratch))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def worker(s3_store: ObjectStore, scratch: Path) -> AsyncIterator[Worker]:
     """A worker for jobs that blur no faces: there is no model server to ask."""
     async with TritonClient(TritonSettings()) as triton:
-        yield Worker(s3_store, FaceFinder(triton, "none"), EncoderSettings(), WorkSettings(scratch_dir=scratch))
+        work = WorkSettings(scratch_dir=scratch)
+        yield Worker(s3_store, FaceFinder(triton, "none"), IN_PROCESS, EncoderSettings(), work)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -18,6 +18,7 @@ from kinemesh.media.picture import decode_picture, encode_picture
 from kinemesh.pose.v1.pose_pb2 import Landmark, Pose
 from kinemesh.render.v1 import render_pb2, render_pb2_grpc
 from kinemesh.serving.channel import call
+from kinemesh.testing.decoding import IN_PROCESS
 from kinemesh.testing.serving import served
 from kinemesh_render.faces import FaceFinder
 from kinemesh_render.rpc import RenderServicer
@@ -32,7 +33,7 @@ PNG = render_pb2.IMAGE_FORMAT_PNG
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stub(faces: FaceFinder) -> AsyncIterator[Any]:
-    servicer = RenderServicer(faces, PictureSettings(max_pixels=500_000, max_bytes=1_000_000))
+    servicer = RenderServicer(faces, IN_PROCESS, PictureSettings(max_pixels=500_000, max_bytes=1_000_000))
     async with served(servicer, render_pb2_grpc.add_RenderServiceServicer_to_server) as channel:
         yield render_pb2_grpc.RenderServiceStub(channel)
 

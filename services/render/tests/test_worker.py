@@ -27,6 +27,7 @@ from kinemesh.media.synthetic import read_number
 from kinemesh.results.poses import PoseRows, concatenate, empty_rows
 from kinemesh.storage import ObjectStore, keys
 from kinemesh.task.v1 import task_pb2
+from kinemesh.testing.decoding import IN_PROCESS
 from kinemesh_render.domain.canvas import on_rgb
 from kinemesh_render.faces import FaceFinder
 from kinemesh_render.settings import EncoderSettings, WorkSettings
@@ -97,7 +98,8 @@ async def test_what_is_not_drawn_on_keeps_its_colours(
 ) -> None:
     """Frames are drawn on as they were decoded: nothing but the encoder's rounding changes them."""
     async with TritonClient(TritonSettings()) as triton:
-        worker = Worker(s3_store, FaceFinder(triton, "none"), EncoderSettings(crf=0), WorkSettings(scratch_dir=scratch))
+        work = WorkSettings(scratch_dir=scratch)
+        worker = Worker(s3_store, FaceFinder(triton, "none"), IN_PROCESS, EncoderSettings(crf=0), work)
         pictured = noise(6, lines)
         job = await make_job(f"colours-{lines}", cuts=[0], pts=STEADY[:6], images=pictured, poses=empty_rows())
         await job.render_all(worker, bus)
@@ -221,7 +223,7 @@ async def test_bad_styles_and_other_pipelines_are_refused(worker: Worker, bus: B
 async def test_faces_are_blurred_on_both_sides_and_across_borders(
     bus: Bus, s3_store: ObjectStore, make_job: MakeJob, faces: FaceFinder, scratch: Path
 ) -> None:
-    worker = Worker(s3_store, faces, EncoderSettings(crf=8), WorkSettings(scratch_dir=scratch))
+    worker = Worker(s3_store, faces, IN_PROCESS, EncoderSettings(crf=8), WorkSettings(scratch_dir=scratch))
     job = await make_job("faces", cuts=[0, 5, 7], pts=STEADY[:12], images=noise(12), poses=empty_rows())
     await job.render_all(worker, bus, blur_faces=True, style=OverlayStyle(side_by_side=True))
     original = next(decode(job.clip, job.index, 0, 1)).image
@@ -249,7 +251,7 @@ def detail(image: Image) -> float:
 async def test_heads_of_known_people_are_blurred_also_if_they_are_not_drawn(
     bus: Bus, s3_store: ObjectStore, make_job: MakeJob, faces: FaceFinder, scratch: Path, standing: Any
 ) -> None:
-    worker = Worker(s3_store, faces, EncoderSettings(crf=8), WorkSettings(scratch_dir=scratch))
+    worker = Worker(s3_store, faces, IN_PROCESS, EncoderSettings(crf=8), WorkSettings(scratch_dir=scratch))
     job = await make_job("heads", cuts=[0], pts=STEADY[:6], images=noise(6), poses=empty_rows())
     landmarks = standing((0.5, 0.95), 0.6, aspect=384 / 216)
     row = PoseRows(

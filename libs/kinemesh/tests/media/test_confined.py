@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from kinemesh import media
 from kinemesh.confined.settings import DecodingSettings
-from kinemesh.errors import KinemeshError, OutOfRange, TooLarge
+from kinemesh.errors import KinemeshError, OutOfRange, TooLarge, UnsupportedMedia
 from kinemesh.media.confined import Decoder
 from kinemesh.media.picture import decode_picture, encode_picture
 
@@ -106,3 +110,24 @@ def _png(width: int, height: int) -> bytes:
     pixels = zlib.compress(bytes((1 + width * 3) * height), 1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_a_decoder_that_crashes_takes_no_other_with_it(decoder: Decoder, clips: Path) -> None:
+    path = clips / "constant.mp4"
+    index = media.build_index(path)
+    with closing(decoder.decode(path, index)) as lost, closing(decoder.decode(path, index)) as kept:
+        assert next(lost).index == 0
+        (first,) = _decoders()
+        assert next(kept).index == 0
+        first.send_signal(signal.SIGSEGV)
+        with pytest.raises(UnsupportedMedia) as caught:
+            list(lost)
+        assert caught.value.reason == "DECODER_CRASHED"
+        assert [frame.index for frame in kept] == list(range(1, index.frame_count))
+
+
+def _decoders() -> list[psutil.Process]:
+    """The confined processes that are at work."""
+    living = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+    parents = {one.ppid() for one in living}
+    return [one for one in living if one.ppid() != os.getpid() and one.pid not in parents]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,7 @@ from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
 from kinemesh.detect_track.v1.detect_track_pb2_grpc import add_DetectTrackServiceServicer_to_server
 from kinemesh.inference.client import TritonClient
+from kinemesh.media.confined import Decoder
 from kinemesh.serving.channel import open_channel
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage.store import ObjectStore
@@ -40,8 +41,9 @@ async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
         store = await stack.enter_async_context(ObjectStore(settings.s3))
         triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
         models = Models(triton, settings.detection.known_s)
-        worker = Worker(store, models, settings.detection)
-        association, resolution = Association(store), Resolution(store)
+        decoder = stack.enter_context(closing(Decoder(settings.decoding)))
+        worker = Worker(store, models, decoder, settings.detection)
+        association, resolution = Association(store), Resolution(store, decoder)
         ingest = await stack.enter_async_context(open_channel(settings.upstreams.ingest, read_tls(settings.tls)))
         jobs = Jobs(ingest, settings.upstreams.timeout_s)
         tables = stack.enter_context(tempfile.TemporaryDirectory(prefix="kinemesh-query-"))
@@ -62,7 +64,7 @@ async def app(settings: DetectTrackSettings) -> AsyncIterator[Service]:
                 Servicer(
                     "kinemesh.detect_track.v1.DetectTrackService",
                     add_DetectTrackServiceServicer_to_server,
-                    DetectTrackRpc(models, settings.detection, Watching(bus, jobs), queries),
+                    DetectTrackRpc(models, decoder, settings.detection, Watching(bus, jobs), queries),
                 ),
             ),
             loops=(work_on_stages, queries.tidy),

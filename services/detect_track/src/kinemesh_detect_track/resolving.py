@@ -18,7 +18,7 @@ from kinemesh.environment.v1 import environment_pb2
 from kinemesh.errors import KinemeshError
 from kinemesh.job.v1 import job_pb2
 from kinemesh.media import FrameIndex
-from kinemesh.media.picture import decode_picture
+from kinemesh.media.confined import Decoder
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_thread
 from kinemesh.recordings import camera_of, position_of
@@ -50,8 +50,9 @@ _log = structlog.get_logger()
 class Resolution:
     """Turns windows into identities, ways and figures."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, decoder: Decoder) -> None:
         self._store = store
+        self._decoder = decoder
 
     async def resolve(self, task: task_pb2.Task, context: TaskContext) -> task_pb2.TaskDone:
         """Compare everybody once more, smooth their ways, measure, and write down what the user gets."""
@@ -150,7 +151,7 @@ class Resolution:
             return None
         try:
             data = await self._store.get_bytes(keys.asset_source(asset_id))
-            return await in_thread(decode_picture, data, _MOST_PIXELS)
+            return await in_thread(self._decoder.decode_picture, data, _MOST_PIXELS)
         except KinemeshError as error:
             if error.retryable:
                 raise

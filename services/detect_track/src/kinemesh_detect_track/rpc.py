@@ -14,7 +14,7 @@ from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import detect_track_pb2, detect_track_pb2_grpc
 from kinemesh.errors import InvalidArgument
 from kinemesh.inference.detector import resized
-from kinemesh.media.picture import decode_picture
+from kinemesh.media.confined import Decoder
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_flight, in_thread
 from kinemesh.serving.interceptor import caller
@@ -50,8 +50,11 @@ class _Seen:
 class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
     """Detects and tracks, and tells who was where."""
 
-    def __init__(self, models: Models, detection: DetectionSettings, watching: Watching, queries: Queries) -> None:
+    def __init__(
+        self, models: Models, decoder: Decoder, detection: DetectionSettings, watching: Watching, queries: Queries
+    ) -> None:
         self._models = models
+        self._decoder = decoder
         self._detection = detection
         self._watching = watching
         self._queries = queries
@@ -133,7 +136,7 @@ class DetectTrackRpc(detect_track_pb2_grpc.DetectTrackServiceServicer):
         return await self._queries.query(request, caller(context))
 
     async def _decode(self, frame: common_pb2.EncodedFrame) -> Image:
-        return await in_thread(decode_picture, frame.data, self._detection.max_pixels)
+        return await in_thread(self._decoder.decode_picture, frame.data, self._detection.max_pixels)
 
 
 async def _growing(

@@ -6,6 +6,7 @@ import os
 
 from pydantic import Field
 
+from kinemesh.confined.settings import DecodingSettings
 from kinemesh.inference.settings import TritonSettings
 from kinemesh.media.picture import MOST_PIXELS
 from kinemesh.serving.upstreams import UpstreamSettings
@@ -55,6 +56,7 @@ class DetectTrackSettings(ServiceSettings):
     """All settings of the detection and tracking service."""
 
     s3: S3Settings = S3Settings()
+    decoding: DecodingSettings = DecodingSettings()
     triton: TritonSettings = TritonSettings()
     detection: DetectionSettings = DetectionSettings()
     slots: SlotSettings = SlotSettings()

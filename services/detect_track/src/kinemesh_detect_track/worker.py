@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from kinemesh.bus.inputs import asset_of, result_key, segments_of
 from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.inference.detector import Boxes, Detector, Letterbox, letterbox, padded, resized
-from kinemesh.media import Frame, FrameIndex, decode
+from kinemesh.media import Frame, FrameIndex
+from kinemesh.media.confined import Decoder
 from kinemesh.pipelining import ahead, batch_size, batches, in_flight, in_thread
 from kinemesh.results.columns_parquet import LOOK_SCHEMA, from_parquet, to_parquet, to_table
 from kinemesh.results.looks import LookRows
@@ -44,8 +45,9 @@ _OFTEN: Final = 0.25
 class Worker:
     """Turns frames into boxes, boxes into tracks, and tracks into objects and their figures."""
 
-    def __init__(self, store: ObjectStore, models: Models, detection: DetectionSettings) -> None:
+    def __init__(self, store: ObjectStore, models: Models, decoder: Decoder, detection: DetectionSettings) -> None:
         self._store = store
+        self._decoder = decoder
         self._models = models
         self._detection = detection
 
@@ -71,7 +73,7 @@ class Worker:
             return boxes, await looks_at(self._models, embedder, frame.whole, boxes, LEAST_SHARE * wanted.threshold)
 
         with closing(await in_thread(self._store.open_range, keys.asset_source(asset_id))) as source:
-            frames = decode(
+            frames = self._decoder.decode(
                 source,
                 index,
                 segment.start_frame,
@@ -158,9 +160,9 @@ def tracker_for(threshold: float, *, several: bool) -> Parameters:
     return parameters_for(threshold, _LOST_S, camera_motion=not several, hindsight=not several)
 
 
-def _padded(frames: object, box: Letterbox) -> Generator[Frame, None, None]:
+def _padded(frames: Generator[Frame, None, None], box: Letterbox) -> Generator[Frame, None, None]:
     """Runs where frames are decoded, in a thread."""
-    with closing(cast(Generator[Frame, None, None], frames)) as decoded:
+    with closing(frames) as decoded:
         for frame in decoded:
             yield replace(frame, image=padded(frame.image, box))
 

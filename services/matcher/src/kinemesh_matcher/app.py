@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import cv2
 
@@ -12,6 +12,7 @@ from kinemesh.access.tls import read_tls
 from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
 from kinemesh.matcher.v1.matcher_pb2_grpc import add_MatcherServiceServicer_to_server
+from kinemesh.media.confined import Decoder
 from kinemesh.serving.channel import open_channel
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage.store import ObjectStore
@@ -33,8 +34,10 @@ async def app(settings: MatcherSettings) -> AsyncIterator[Service]:
         store = await stack.enter_async_context(ObjectStore(settings.s3))
         ingest = await stack.enter_async_context(open_channel(settings.upstreams.ingest, read_tls(settings.tls)))
         matching = settings.matching
-        references = References(store, matching.max_pixels, matching.kept_references)
-        worker, retargeting = Worker(store, references, matching), Retargeting(store, references)
+        decoder = stack.enter_context(closing(Decoder(settings.decoding)))
+        references = References(store, decoder, matching.max_pixels, matching.kept_references)
+        catalogue = Catalogue(ingest, settings.upstreams.timeout_s)
+        worker, retargeting = Worker(store, references, decoder, matching), Retargeting(store, references)
         stages = (
             ("match", worker.match, settings.slots.match),
             ("retarget", retargeting.retarget, settings.slots.retarget),
@@ -48,7 +51,7 @@ async def app(settings: MatcherSettings) -> AsyncIterator[Service]:
                 Servicer(
                     "kinemesh.matcher.v1.MatcherService",
                     add_MatcherServiceServicer_to_server,
-                    MatcherRpc(references, Catalogue(ingest, settings.upstreams.timeout_s), matching.max_pixels),
+                    MatcherRpc(references, catalogue, decoder, matching.max_pixels),
                 ),
             ),
             loops=(work_on_stages,),

@@ -10,7 +10,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from kinemesh.errors import NotFound
-from kinemesh.media.picture import decode_picture
+from kinemesh.media.confined import Decoder
 from kinemesh.pipelining import in_thread
 from kinemesh.storage import keys
 from kinemesh.storage.store import ObjectStore
@@ -27,8 +27,9 @@ class References:
     :param kept: how many are kept in memory.
     """
 
-    def __init__(self, store: ObjectStore, max_pixels: int, kept: int) -> None:
+    def __init__(self, store: ObjectStore, decoder: Decoder, max_pixels: int, kept: int) -> None:
         self._store = store
+        self._decoder = decoder
         self._max_pixels = max_pixels
         self._kept = kept
         self._sides: OrderedDict[str, Side] = OrderedDict()
@@ -48,7 +49,7 @@ class References:
                 known = await self._store.get_bytes(keys.asset_features(asset_id), limit=_MOST_BYTES)
             except NotFound:
                 known = b""
-            features, side = await in_thread(_side_of, picture, known, self._max_pixels)
+            features, side = await in_thread(self._side_of, picture, known)
             if not known:
                 await self._store.put_bytes(
                     keys.asset_features(asset_id), await in_thread(features_parquet.to_bytes, features)
@@ -61,7 +62,7 @@ class References:
         """That of a picture itself; errors as of :meth:`stored`, and InvalidArgument: EMPTY_PICTURE."""
 
         async def make() -> Side:
-            return (await in_thread(_side_of, picture, b"", self._max_pixels, most))[1]
+            return (await in_thread(self._side_of, picture, b"", most))[1]
 
         return await self._once(f"{most} of {hashlib.sha256(picture).hexdigest()}", make)
 
@@ -75,8 +76,7 @@ class References:
                 self._sides.popitem(last=False)
         return side
 
-
-def _side_of(picture: bytes, known: bytes, max_pixels: int, most: int = DEFAULT_FEATURES) -> tuple[Features, Side]:
-    grey = grey_of(decode_picture(picture, max_pixels))
-    features = features_parquet.from_bytes(known) if known else detect(grey, most)
-    return features, side_of(features, grey.shape[1], grey.shape[0])
+    def _side_of(self, picture: bytes, known: bytes, most: int = DEFAULT_FEATURES) -> tuple[Features, Side]:
+        grey = grey_of(self._decoder.decode_picture(picture, self._max_pixels))
+        features = features_parquet.from_bytes(known) if known else detect(grey, most)
+        return features, side_of(features, grey.shape[1], grey.shape[0])

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from kinemesh.errors import InvalidArgument
 from kinemesh.matcher.v1 import matcher_pb2, matcher_pb2_grpc
-from kinemesh.media.picture import decode_picture
+from kinemesh.media.confined import Decoder
+from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_thread
 from kinemesh.pose.v1 import pose_pb2
 from kinemesh.results.matches import Verdict
@@ -39,7 +40,8 @@ from kinemesh_matcher.references import References
 class MatcherRpc(matcher_pb2_grpc.MatcherServiceServicer):
     """Matches pictures and moves poses between them."""
 
-    def __init__(self, references: References, catalogue: Catalogue, max_pixels: int) -> None:
+    def __init__(self, references: References, catalogue: Catalogue, decoder: Decoder, max_pixels: int) -> None:
+        self._decoder = decoder
         self._references = references
         self._catalogue = catalogue
         self._max_pixels = max_pixels
@@ -88,7 +90,8 @@ class MatcherRpc(matcher_pb2_grpc.MatcherServiceServicer):
         """A picture matched with a reference, where neither masks nor people are."""
         most, masks, model = features_of(pair.options), masks_of(pair.options), model_of(pair.options)
         reference = await self._reference(pair.reference, owner, most)
-        image = await in_thread(_side, pair.frame.data, masks, landmarks, most, self._max_pixels)
+        picture = await in_thread(self._decoder.decode_picture, pair.frame.data, self._max_pixels)
+        image = await in_thread(_side, picture, masks, landmarks, most)
         return await in_thread(matching.match, image, reference, model), image, reference
 
     async def _reference(self, given: matcher_pb2.Reference, owner: str, most: int) -> Side:
@@ -105,8 +108,8 @@ class MatcherRpc(matcher_pb2_grpc.MatcherServiceServicer):
         raise InvalidArgument("MISSING_FIELD", "reference needs frame, reference_id or asset_id.", field="reference")
 
 
-def _side(picture: bytes, masks: Sequence[Box], people: NDArray[np.float32], most: int, max_pixels: int) -> Side:
-    grey = grey_of(decode_picture(picture, max_pixels))
+def _side(picture: Image, masks: Sequence[Box], people: NDArray[np.float32], most: int) -> Side:
+    grey = grey_of(picture)
     height, width = grey.shape
     boxes = [*masks, *(tuple(box) for box in boxes_of(people, width, height).tolist())]
     return side_of(detect(grey, most, boxes), width, height)

@@ -6,6 +6,7 @@ import os
 
 from pydantic import Field
 
+from kinemesh.confined.settings import DecodingSettings
 from kinemesh.media.picture import MOST_PIXELS
 from kinemesh.serving.upstreams import UpstreamSettings
 from kinemesh.settings import Group, ServiceSettings
@@ -35,6 +36,7 @@ class MatcherSettings(ServiceSettings):
     """All settings of the matching service."""
 
     s3: S3Settings = S3Settings()
+    decoding: DecodingSettings = DecodingSettings()
     matching: MatchingSettings = MatchingSettings()
     slots: SlotSettings = SlotSettings()
     upstreams: UpstreamSettings = UpstreamSettings()

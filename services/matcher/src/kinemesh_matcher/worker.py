@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from kinemesh.bus.inputs import asset_of, result_key, segments_of
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.job.v1 import parameters_pb2
-from kinemesh.media import Frame, FrameIndex, decode
+from kinemesh.media import Frame, FrameIndex
+from kinemesh.media.confined import Decoder
 from kinemesh.nv12 import luma
 from kinemesh.pipelining import ahead, batches, in_thread
 from kinemesh.results.columns_parquet import MATCH_SCHEMA, to_parquet, to_table
@@ -97,8 +98,11 @@ class Walk:
 class Worker:
     """Places frames on reference images."""
 
-    def __init__(self, store: ObjectStore, references: References, matching: MatchingSettings) -> None:
+    def __init__(
+        self, store: ObjectStore, references: References, decoder: Decoder, matching: MatchingSettings
+    ) -> None:
         self._store = store
+        self._decoder = decoder
         self._references = references
         self._matching = matching
 
@@ -121,7 +125,7 @@ class Worker:
             await in_thread(_masks, poses, index),
         )
         with closing(await in_thread(self._store.open_range, keys.asset_source(asset_id))) as source:
-            frames = decode(
+            frames = self._decoder.decode(
                 source,
                 index,
                 plan.first,
@@ -130,7 +134,7 @@ class Worker:
                 layout="nv12",
                 threads=self._matching.decoder_threads,
             )
-            coming = ahead(batches(cast(Generator[Frame, None, None], frames), _BATCH))
+            coming = ahead(batches(frames, _BATCH))
             async with aclosing(coming):
                 async for batch in coming:
                     await in_thread(walk.take, batch)

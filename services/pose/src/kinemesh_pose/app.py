@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import cv2
 
 from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
 from kinemesh.inference.client import TritonClient
+from kinemesh.media.confined import Decoder
 from kinemesh.pose.v1.pose_pb2_grpc import add_PoseServiceServicer_to_server
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage.store import ObjectStore
@@ -30,8 +31,9 @@ async def app(settings: PoseSettings) -> AsyncIterator[Service]:
         bus = await stack.enter_async_context(connect(settings.nats, "pose"))
         store = await stack.enter_async_context(ObjectStore(settings.s3))
         triton = await stack.enter_async_context(TritonClient(settings.triton, headers=trace_headers))
+        decoder = stack.enter_context(closing(Decoder(settings.decoding)))
         models = TritonModels(triton)
-        worker = Worker(store, models, settings.estimation)
+        worker = Worker(store, models, decoder, settings.estimation)
         stages = (
             ("pose", worker.pose, settings.slots.pose),
             ("stitch", worker.stitch, settings.slots.stitch),
@@ -46,7 +48,7 @@ async def app(settings: PoseSettings) -> AsyncIterator[Service]:
                 Servicer(
                     "kinemesh.pose.v1.PoseService",
                     add_PoseServiceServicer_to_server,
-                    PoseRpc(models, settings.estimation),
+                    PoseRpc(models, decoder, settings.estimation),
                 ),
             ),
             loops=(work_on_stages,),

@@ -7,8 +7,7 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from kinemesh import errors
-from kinemesh.common.v1 import common_pb2
-from kinemesh.media.picture import decode_picture
+from kinemesh.media.confined import Decoder
 from kinemesh.pipelining import in_thread
 from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
 from kinemesh_pose.domain.roi import Image
@@ -23,13 +22,14 @@ _MOST_PERSONS = 16
 class PoseRpc(pose_pb2_grpc.PoseServiceServicer):
     """Estimates body poses."""
 
-    def __init__(self, models: Models, estimation: EstimationSettings) -> None:
+    def __init__(self, models: Models, decoder: Decoder, estimation: EstimationSettings) -> None:
+        self._decoder = decoder
         self._models = models
         self._estimation = estimation
 
     async def Estimate(self, request: pose_pb2.EstimateRequest, _context: Any) -> pose_pb2.EstimateResponse:  # noqa: N802
         options = self._options(request.max_persons)
-        image = await self._decode(request.frame)
+        image = await in_thread(self._decoder.decode_picture, request.frame.data, self._estimation.max_pixels)
 
         async def only() -> AsyncIterator[Image]:
             yield image
@@ -52,14 +52,15 @@ class PoseRpc(pose_pb2_grpc.PoseServiceServicer):
         async def images() -> AsyncGenerator[Image, None]:
             nonlocal shape
             request: pose_pb2.EstimateStreamRequest | None = first
-            while request is not None:
-                image = await self._decode(request.frame)
-                if shape not in (None, image.shape):
-                    raise errors.InvalidArgument("SIZE_CHANGED", "All frames of a stream must have one size.")
-                shape = image.shape
-                indices.append(request.frame.frame_index)
-                yield image
-                request = await anext(aiter(requests), None)
+            with self._decoder.pictures() as decode_picture:
+                while request is not None:
+                    image = await in_thread(decode_picture, request.frame.data, self._estimation.max_pixels)
+                    if shape not in (None, image.shape):
+                        raise errors.InvalidArgument("SIZE_CHANGED", "All frames of a stream must have one size.")
+                    shape = image.shape
+                    indices.append(request.frame.frame_index)
+                    yield image
+                    request = await anext(aiter(requests), None)
 
         async with aclosing(images()) as frames:
             async for poses in estimate(frames, self._models, self._options(first.max_persons)):
@@ -71,6 +72,3 @@ class PoseRpc(pose_pb2_grpc.PoseServiceServicer):
                 "OUT_OF_RANGE", f"max_persons must lie between 1 and {_MOST_PERSONS}.", field="max_persons"
             )
         return Options(max_poses=max_persons or _DEFAULT_PERSONS, detect_every=self._estimation.detect_every)
-
-    async def _decode(self, frame: common_pb2.EncodedFrame) -> Image:
-        return await in_thread(decode_picture, frame.data, self._estimation.max_pixels)

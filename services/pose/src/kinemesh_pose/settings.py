@@ -6,6 +6,7 @@ import os
 
 from pydantic import Field
 
+from kinemesh.confined.settings import DecodingSettings
 from kinemesh.inference.settings import TritonSettings
 from kinemesh.media.picture import MOST_PIXELS
 from kinemesh.settings import Group, ServiceSettings
@@ -34,6 +35,7 @@ class PoseSettings(ServiceSettings):
     """All settings of the pose service."""
 
     s3: S3Settings = S3Settings()
+    decoding: DecodingSettings = DecodingSettings()
     triton: TritonSettings = TritonSettings()
     estimation: EstimationSettings = EstimationSettings()
     slots: SlotSettings = SlotSettings()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
 from typing import Final, cast
 
@@ -12,7 +12,8 @@ from kinemesh.bodies.subject import select
 from kinemesh.bus.inputs import asset_of, result_key, segments_of
 from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
-from kinemesh.media import Frame, FrameIndex, decode
+from kinemesh.media import Frame, FrameIndex
+from kinemesh.media.confined import Decoder
 from kinemesh.pipelining import ahead, batches, in_thread
 from kinemesh.results.poses import PoseRows, concatenate, rows_from_parquet, rows_to_parquet
 from kinemesh.storage import keys
@@ -34,8 +35,9 @@ _BATCH: Final = 2
 class Worker:
     """Turns frames into poses, poses into persons, and persons into figures."""
 
-    def __init__(self, store: ObjectStore, models: Models, estimation: EstimationSettings) -> None:
+    def __init__(self, store: ObjectStore, models: Models, decoder: Decoder, estimation: EstimationSettings) -> None:
         self._store = store
+        self._decoder = decoder
         self._models = models
         self._estimation = estimation
 
@@ -50,8 +52,10 @@ class Worker:
         )
         found: list[FramePoses] = []
         with closing(await in_thread(self._store.open_range, keys.asset_source(asset_id))) as source:
-            frames = decode(source, index, first, segment.stop_frame, threads=self._estimation.decoder_threads)
-            images = _images(ahead(batches(cast(Generator[Frame, None, None], frames), _BATCH)))
+            frames = self._decoder.decode(
+                source, index, first, segment.stop_frame, threads=self._estimation.decoder_threads
+            )
+            images = _images(ahead(batches(frames, _BATCH)))
             async with aclosing(images), aclosing(_estimates(images, self._models, options, first)) as estimates:
                 async for poses in estimates:
                     found.append(poses)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import cv2
 
 from kinemesh.bus.connection import connect
 from kinemesh.bus.tasks import work
 from kinemesh.inference import TritonClient
+from kinemesh.media.confined import Decoder
 from kinemesh.render.v1 import render_pb2, render_pb2_grpc
 from kinemesh.serving.server import Service, Servicer
 from kinemesh.storage import ObjectStore
@@ -33,10 +34,12 @@ async def app(settings: RenderSettings) -> AsyncIterator[Service]:
         ObjectStore(settings.s3) as store,
         TritonClient(settings.triton, headers=trace_headers) as triton,
         connect(settings.nats, "render") as bus,
+        AsyncExitStack() as stack,
     ):
+        decoder = stack.enter_context(closing(Decoder(settings.decoding)))
         faces = FaceFinder(triton, settings.face_model)
-        worker = Worker(store, faces, settings.encoder, settings.work)
-        mosaics = Mosaics(store, settings.encoder, settings.work)
+        worker = Worker(store, faces, decoder, settings.encoder, settings.work)
+        mosaics = Mosaics(store, decoder, settings.encoder, settings.work)
 
         async def take_tasks(stop: asyncio.Event) -> None:
             handlers = [
@@ -46,7 +49,7 @@ async def app(settings: RenderSettings) -> AsyncIterator[Service]:
             ]
             await work(bus, handlers, stop, drain_s=settings.drain_s)
 
-        servicer = RenderServicer(faces, settings.picture)
+        servicer = RenderServicer(faces, decoder, settings.picture)
         yield Service(
             servicers=[Servicer(NAME, render_pb2_grpc.add_RenderServiceServicer_to_server, servicer)],
             loops=[take_tasks],

@@ -14,8 +14,9 @@ from typing import BinaryIO, Final, cast
 import numpy as np
 
 from kinemesh.bus.tasks import TaskContext
-from kinemesh.media import Frame, decode
-from kinemesh.media.picture import MOST_PIXELS, decode_picture
+from kinemesh.media import Frame
+from kinemesh.media.confined import Decoder
+from kinemesh.media.picture import MOST_PIXELS
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import ahead, in_thread, settled
 from kinemesh.recordings import camera_of
@@ -43,11 +44,9 @@ _ROUNDED: Final = 1e-6  # seconds
 class Player:
     """One recording, frame after frame, at the size at which it is shown; held while nothing newer is asked for."""
 
-    def __init__(self, reading: Reading, recording: Recording, frames: range, place: Rectangle, threads: int) -> None:
+    def __init__(self, reading: Reading, frames: Generator[Frame, None, None]) -> None:
         self.reading = reading
-        file = cast(BinaryIO, reading)
-        frames_of = decode(file, recording.index, frames.start, frames.stop, size=place[2:], threads=threads)
-        self._frames = cast(Generator[Frame, None, None], frames_of)
+        self._frames = frames
         self._shown: Frame | None = None
 
     def show(self, number: int) -> Image:
@@ -84,8 +83,9 @@ Showing = Sequence[tuple[Part, int, Image]]
 class Mosaics:
     """Turns windows into parts of the mosaic."""
 
-    def __init__(self, store: ObjectStore, encoder: EncoderSettings, work: WorkSettings) -> None:
+    def __init__(self, store: ObjectStore, decoder: Decoder, encoder: EncoderSettings, work: WorkSettings) -> None:
         self._store = store
+        self._decoder = decoder
         self._encoder = encoder
         self._work = work
 
@@ -148,7 +148,16 @@ class Mosaics:
             first = firsts[camera]
             file = await in_thread(self._store.open_range, keys.asset_source(recording.asset_id))
             stack.callback(file.close)
-            player = Player(Reading(cast(BinaryIO, file)), recording, span, place, self._work.decoder_threads)
+            reading = Reading(cast(BinaryIO, file))
+            decoded = self._decoder.decode(
+                cast(BinaryIO, reading),
+                recording.index,
+                span.start,
+                span.stop,
+                size=place[2:],
+                threads=self._work.decoder_threads,
+            )
+            player = Player(reading, decoded)
             stack.callback(player.close)
             scene_of = await people_in(
                 self._store, task, recording, (first.width, first.height), place[2:], span, paths, style
@@ -163,7 +172,7 @@ class Mosaics:
         if not site.floor.picture:
             return None
         data = await self._store.get_bytes(keys.asset_source(site.floor.picture))
-        return await in_thread(decode_picture, data, MOST_PIXELS)
+        return await in_thread(self._decoder.decode_picture, data, MOST_PIXELS)
 
 
 def choose(recordings: Sequence[Recording], moments: Sequence[float], half_step: float) -> list[tuple[int, ...]]:

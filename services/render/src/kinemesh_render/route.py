@@ -14,7 +14,8 @@ from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Internal, InvalidArgument
 from kinemesh.media import Frame
-from kinemesh.media.picture import MOST_PIXELS, decode_picture
+from kinemesh.media.confined import Decoder
+from kinemesh.media.picture import MOST_PIXELS
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.results import poses
@@ -48,8 +49,9 @@ from kinemesh_render.sheets import CELLS, SHEET, cells_among, put_cells, sheet_o
 class Routes:
     """Turns windows into parts, and parts into the video of all attempts at a route."""
 
-    def __init__(self, store: ObjectStore, encoder: EncoderSettings, work: WorkSettings) -> None:
+    def __init__(self, store: ObjectStore, decoder: Decoder, encoder: EncoderSettings, work: WorkSettings) -> None:
         self._store = store
+        self._decoder = decoder
         self._encoder = encoder
         self._work = work
 
@@ -126,7 +128,7 @@ class Routes:
             )
             rows = poses.rows_from_parquet(posed)
             table = PoseTable(rows.frame_index, rows.time_sec, rows.person_id, rows.image)
-            ground = ground_of(decode_picture(picture, MOST_PIXELS), (route.width, route.height))
+            ground = ground_of(self._decoder.decode_picture(picture, MOST_PIXELS), (route.width, route.height))
             return Wall(ground, route), route, table
 
         return await in_thread(prepared)

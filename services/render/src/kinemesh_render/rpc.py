@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.errors import InvalidArgument, TooLarge
-from kinemesh.media.picture import decode_picture, encode_picture
+from kinemesh.media.confined import Decoder
+from kinemesh.media.picture import encode_picture
 from kinemesh.nv12 import Image
 from kinemesh.pose.v1 import pose_pb2
 from kinemesh.render.v1 import render_pb2, render_pb2_grpc
@@ -41,7 +42,8 @@ _MOST_POINTS = 100_000
 class RenderServicer(render_pb2_grpc.RenderServiceServicer):
     """Draws on single pictures exactly as a job draws on its video."""
 
-    def __init__(self, faces: FaceFinder, limits: PictureSettings) -> None:
+    def __init__(self, faces: FaceFinder, decoder: Decoder, limits: PictureSettings) -> None:
+        self._decoder = decoder
         self._faces = faces
         self._limits = limits
 
@@ -55,7 +57,7 @@ class RenderServicer(render_pb2_grpc.RenderServiceServicer):
         extension, content_type = _format(request)
         if len(request.frame.data) > self._limits.max_bytes:
             raise TooLarge("PICTURE_TOO_LARGE", "The picture has too many bytes.", limit_bytes=self._limits.max_bytes)
-        image = await asyncio.to_thread(decode_picture, request.frame.data, self._limits.max_pixels)
+        image = await asyncio.to_thread(self._decoder.decode_picture, request.frame.data, self._limits.max_pixels)
         scene = _scene(request, image.shape[1], image.shape[0])
         if request.blur_faces:
             picture = on_rgb(image)

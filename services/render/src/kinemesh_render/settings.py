@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from kinemesh.confined.settings import DecodingSettings
 from kinemesh.inference import TritonSettings
 from kinemesh.settings import Group, ServiceSettings
 from kinemesh.storage import S3Settings
@@ -51,6 +52,7 @@ class RenderSettings(ServiceSettings):
     """Everything that the service reads from the environment."""
 
     s3: S3Settings = S3Settings()
+    decoding: DecodingSettings = DecodingSettings()
     triton: TritonSettings = TritonSettings()
     face_model: str = "face_detector"
     encoder: EncoderSettings = EncoderSettings()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from kinemesh.bus.inputs import asset_of, result_key, segments_of
 from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Internal
-from kinemesh.media import Frame, FrameIndex, concatenate, decode, plays_in_browsers, remux
+from kinemesh.media import Frame, FrameIndex, concatenate, plays_in_browsers, remux
+from kinemesh.media.confined import Decoder
 from kinemesh.nv12 import Image, even_size
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
 from kinemesh.storage import ObjectStore, keys
@@ -43,12 +44,15 @@ from kinemesh_render.sources import Parts, Reading
 class Worker:
     """Turns segments and windows into parts, and parts into the video that users get."""
 
-    def __init__(self, store: ObjectStore, faces: FaceFinder, encoder: EncoderSettings, work: WorkSettings) -> None:
+    def __init__(
+        self, store: ObjectStore, faces: FaceFinder, decoder: Decoder, encoder: EncoderSettings, work: WorkSettings
+    ) -> None:
         self._store = store
+        self._decoder = decoder
         self._faces = faces
         self._encoder = encoder
         self._work = work
-        self._routes = Routes(store, encoder, work)
+        self._routes = Routes(store, decoder, encoder, work)
 
     async def render(self, task: task_pb2.Task, context: TaskContext) -> task_pb2.TaskDone:
         """Draw one segment: every frame once, at its own time, whether anyone is in it or not.
@@ -71,8 +75,8 @@ class Worker:
             if order.shown is Shown.PEOPLE:
                 film = await film_of_recording(self._store, task, segment.camera)
             scene_of = await scenes(self._store, task, index, film, order)
-            frames = decode(
-                source,
+            frames = self._decoder.decode(
+                cast(BinaryIO, source),
                 replace(index, color_matrix=film.color_matrix),
                 first,
                 segment.stop_frame,
@@ -80,7 +84,7 @@ class Worker:
                 layout="nv12",
                 threads=self._work.decoder_threads,
             )
-            images = batches(cast(Generator[Frame, None, None], frames), batch_size(index.width, index.height))
+            images = batches(frames, batch_size(index.width, index.height))
             if order.blur_faces:
                 # Everyone whom the stage found, also those whom the job does not follow, has a face.
                 seen = await poses_since(self._store, task, "pose", first)

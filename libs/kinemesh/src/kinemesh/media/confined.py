@@ -11,6 +11,7 @@ import fcntl
 import math
 import mmap
 import os
+import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, fields
 from fractions import Fraction
@@ -80,13 +81,16 @@ class Decoder:
             return
         with contextlib.ExitStack() as stack:
             children: list[Child] = []
+            one_at_a_time = threading.Lock()
 
             def decode_one(data: bytes, max_pixels: int) -> Image:
                 width, height = pictures.check_picture(data, max_pixels)
-                if not children:
-                    assert self._confinement is not None
-                    children.append(stack.enter_context(self._confinement.child(self._budget(self._settings.look_s))))
-                return _picture(children[0], data, width * height * 3, max_pixels)
+                with one_at_a_time:
+                    if not children:
+                        assert self._confinement is not None
+                        made = self._confinement.child(self._budget(self._settings.look_s))
+                        children.append(stack.enter_context(made))
+                    return _picture(children[0], data, width * height * 3, max_pixels)
 
             yield decode_one
 
