@@ -7,6 +7,7 @@ import json
 import lzma
 import math
 import re
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -170,7 +171,7 @@ def _npz(data: bytes) -> dict[str, Any]:
     try:
         members = _members(data)
     # Python's archive reader tells of damage in as many ways as there are ways to pack.
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError):
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, OSError, ValueError, struct.error):
         raise InvalidArgument("UNKNOWN_FORMAT", "The .npz is damaged, encrypted or oddly packed.") from None
     return {name: _npy(inside, name) for name, inside in members.items()}
 
