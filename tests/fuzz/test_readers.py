@@ -142,7 +142,7 @@ def calibrations() -> list[bytes]:
     for arrays in ({"homography": matrix}, {"image_points": points, "map_points": points}):
         for save in (np.savez, np.savez_compressed):
             buffer = io.BytesIO()
-            save(buffer, **arrays)  # type: ignore[arg-type]
+            save(buffer, **arrays)
             made.append(buffer.getvalue())
     buffer = io.BytesIO()
     np.save(buffer, matrix)
@@ -178,7 +178,7 @@ def test_what_was_found_once(case: Path, decoder: Decoder) -> None:
     """Cases are named after their reader: ``media-…``, ``picture-…``, ``calibration-…``, ``document-…``."""
     data = bytes.fromhex(case.read_text())
     kind = case.stem.partition("-")[0]
-    readers = {
+    readers: dict[str, Callable[[bytes], object]] = {
         **READERS,
         "media": lambda given: decoder.build_index(io.BytesIO(given), LIMITS),
         "picture": lambda given: decoder.decode_picture(given, 1 << 22),
