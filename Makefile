@@ -14,6 +14,7 @@ DATA ?= $(KINEMESH_TEST_DATA)/mot/MOT17
 DETECTOR ?=
 PAIRS ?= $(KINEMESH_TEST_DATA)/geometry/matching
 OUT ?= out/bench
+JOBS ?= 500
 PORT ?= 8080
 JOBS ?= 50
 MODELS ?= default
@@ -198,9 +199,13 @@ bench: models ## measure poses, detection, tracking and matching against what a 
 	[[ ! -d "$(DATA)" ]] || $(CAPS) $(BIN)/python bench/bench_tracking.py --data "$(DATA)" --out "$(OUT)"
 	[[ ! -d "$(PAIRS)" ]] || $(CAPS) $(BIN)/python bench/bench_matching.py --pairs "$(PAIRS)" --out "$(OUT)"
 
-.PHONY: bench-soak
-bench-soak: models ## memory over 20 jobs, and how soon a cancelled one stops
-	$(CAPS) $(BIN)/python bench/bench_soak.py --out "$(OUT)"
+.PHONY: soak
+soak: models ## JOBS=500 jobs of all kinds and ends: does anything grow, is anything left, into OUT=
+	$(CAPS) $(BIN)/python bench/bench_soak.py --jobs $(JOBS) --out "$(OUT)"
+
+.PHONY: bench-upload
+bench-upload: setup ## 5 GB through the API: what the gateway needs for it, into OUT=
+	$(CAPS) $(BIN)/python bench/bench_upload.py --out "$(OUT)"
 
 .PHONY: bench-pose
 bench-pose: models ## the same once, on VIDEO=, into OUT=

@@ -24,15 +24,18 @@ _KEPT: Final = ("assets/built-in-", ".ready")
 _TABLES_KEPT: Final = ("alembic_version", "requests", "models")
 
 
-async def remains(mesh: Mesh) -> dict[str, list[str]]:
-    """What is left when sweeping has had its time, by where it is; all lists are empty as soon as nothing is."""
+async def remains(mesh: Mesh, *, streams: bool = True) -> dict[str, list[str]]:
+    """What is left when sweeping has had its time, by where it is; all lists are empty as soon as nothing is.
+
+    :param streams: whether messages are looked for, which only workers take away.
+    """
     environment = mesh.environment("ingest")
     deadline = time.monotonic() + _WITHIN_S
     while True:
         left = {
             "storage": await _objects(environment),
             "the database": await asyncio.to_thread(_rows, environment["KINEMESH_DATABASE__URL"]),
-            "the streams": await _messages(environment),
+            "the streams": await _messages(environment) if streams else [],
         }
         if not any(left.values()) or time.monotonic() > deadline:
             return left
