@@ -241,3 +241,21 @@ def test_buckets_fill_evenly_and_are_bounded() -> None:
     for name in "bcd":
         buckets.take(name, 60, 500.0)
     assert len(buckets._levels) == 2
+
+
+async def test_who_is_refused_and_what_would_change_something_is_noted(api: FastAPI) -> None:
+    mine = token("read", key_id="k1")
+    with structlog.testing.capture_logs() as logs:
+        async with client(api, "192.0.2.7") as http:
+            headers = {"Authorization": f"Bearer {mine}", "X-Request-ID": "r1"}
+            await http.get("/api/v1/auth/me", headers=headers)
+            await http.delete("/sessions/s", headers=headers)
+            await http.get("/api/v1/jobs")
+            await http.post("/no/such/path", headers={"Authorization": f"Bearer {token('write')}"})
+    noted = [(one["action"], one["outcome"], one["owner"], one["key_id"]) for one in logs if one["event"] == "audit"]
+    assert noted == [
+        ("DELETE /sessions/s", "SCOPE_MISSING", "ada", "k1"),
+        ("GET /api/v1/jobs", "TOKEN_MISSING", "", ""),
+        ("POST /no/such/path", "HTTP_404", "ada", ""),
+    ]
+    assert {one["address"] for one in logs if one["event"] == "audit"} == {"192.0.2.7"}

@@ -101,6 +101,12 @@ class LogSettings(Group):
     json_lines: bool = True
 
 
+class AuditSettings(Group):
+    """Where the audit log goes besides the log."""
+
+    file: Path | None = Field(default=None, description="lines are appended; it may be moved away at any time")
+
+
 class TracingSettings(Group):
     """Where spans go, as an OTLP/gRPC address with or without http:// or https://; empty keeps none."""
 
@@ -163,6 +169,7 @@ class ServiceSettings(BaseSettings):
     grpc: GrpcSettings = GrpcSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
     tracing: TracingSettings = TracingSettings()
     nats: NatsSettings = NatsSettings()
     start_s: float = Field(default=60.0, gt=0, le=600, description="how long to wait for what the service needs")

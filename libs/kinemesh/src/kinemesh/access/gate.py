@@ -2,7 +2,8 @@
 
 ::
 
-    identity = gate.admit("/kinemesh.job.v1.JobService/GetJob", metadata)
+    identity = gate.identify("/kinemesh.job.v1.JobService/GetJob", metadata)
+    gate.permit("/kinemesh.job.v1.JobService/GetJob", identity)
     with acting_as(identity, gate.tokens):
         …                                   # current() is identity; calls to other services go out in its name
 """
@@ -35,23 +36,29 @@ class Gate:
 
     tokens: Tokens | None = None
 
-    def admit(self, method: str, metadata: Mapping[str, str]) -> Identity | None:
+    def identify(self, method: str, metadata: Mapping[str, str]) -> Identity | None:
         """Who calls a gRPC method; None for one that anybody may call.
 
         :param method: full name, ``/package.Service/Method``.
         :raises Unauthenticated: TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED
-        :raises PermissionDenied: SCOPE_MISSING, METHOD_CLOSED
         """
         if self.tokens is None:
             return local_identity(metadata.get(OWNER, LOCAL_OWNER))
-        scope = NEEDED.get(method)
-        if scope == PUBLIC:
+        if NEEDED.get(method) == PUBLIC:
             return None
-        identity = self.tokens.verify(bearer(metadata.get(AUTHORIZATION, "")))
+        return self.tokens.verify(bearer(metadata.get(AUTHORIZATION, "")))
+
+    def permit(self, method: str, identity: Identity) -> None:
+        """Refuse a caller who may not call a method.
+
+        :raises PermissionDenied: SCOPE_MISSING, METHOD_CLOSED
+        """
+        if self.tokens is None:
+            return
+        scope = NEEDED.get(method)
         if scope is None:
             raise PermissionDenied("METHOD_CLOSED", "Nobody may call that method.", method=method)
         identity.require(scope)
-        return identity
 
 
 OPEN = Gate()

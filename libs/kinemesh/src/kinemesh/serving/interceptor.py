@@ -7,7 +7,9 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import structlog
@@ -15,6 +17,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.trace import SpanKind
 
 from kinemesh import errors
+from kinemesh.access import audit
 from kinemesh.access.gate import OPEN, Gate, acting_as, current
 from kinemesh.access.identity import Identity
 from kinemesh.serving.status import abort, as_error
@@ -89,14 +92,15 @@ def _reader(handler: Any) -> Callable[[Any], Any]:
 
 def _around_unary(gate: Gate, method: str, inner: Any, read: Callable[[Any], Any]) -> Any:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        with _observed(method, context) as ended:
+        with _observed(method, context) as current_call:
             try:
-                with _admitted(gate, method, context):
-                    return await inner(read(request), context)
+                with _admitted(gate, current_call, context):
+                    asked = current_call.saw(read(request))
+                    return current_call.saw(await inner(asked, context))
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - every failure leaves as a status with a reason
-                await abort(context, ended(error))
+                await abort(context, current_call.ended(error))
 
     return call
 
@@ -105,16 +109,17 @@ def _around_stream(gate: Gate, method: str, inner: Any, read: Callable[[Any], An
     # It writes instead of yielding: a generator that gRPC abandons would be closed some time later, in another
     # task, and until then the servicer's would hold on to what it has.
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        with _observed(method, context) as ended:
+        with _observed(method, context) as current_call:
             try:
-                with _admitted(gate, method, context):
-                    async with aclosing(inner(read(request), context)) as responses:
+                with _admitted(gate, current_call, context):
+                    asked = current_call.saw(read(request))
+                    async with aclosing(inner(asked, context)) as responses:
                         async for response in responses:
                             await context.write(response)
             except grpc.aio.AbortError:
                 raise
             except Exception as error:  # noqa: BLE001 - every failure leaves as a status with a reason
-                await abort(context, ended(error))
+                await abort(context, current_call.ended(error))
 
     return call
 
@@ -126,15 +131,49 @@ def _unknown_method(method: str) -> Any:
     return call
 
 
+@dataclass(slots=True)
+class _Call:
+    """What is known of a call by its end."""
+
+    method: str
+    identity: Identity | None = None
+    messages: list[Any] = field(default_factory=list)
+    code: str = "OK"
+    reason: str = "OK"
+
+    def saw(self, message: Any) -> Any:
+        """Remember a message until the end, for the ids that it names."""
+        self.messages.append(message)
+        return message
+
+    def ended(self, error: Exception) -> errors.KinemeshError:
+        """Note how it failed; answers with what the caller may see of it."""
+        visible = as_error(error)
+        self.code, self.reason = visible.code, visible.reason
+        FAILURES.labels(visible.reason).inc()
+        if isinstance(visible, errors.Internal):
+            _log.error("call failed", method=self.method, exc_info=error)
+        else:
+            _log.info("call refused", method=self.method, reason=visible.reason, message=visible.message)
+        return visible
+
+
 @contextmanager
-def _admitted(gate: Gate, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Iterator[None]:
+def _admitted(gate: Gate, current_call: _Call, context: grpc.aio.ServicerContext[Any, Any]) -> Iterator[None]:
     """Refuse whoever may not call; what a public method does is done in nobody's name."""
-    identity: Identity | None = gate.admit(method, _texts(context))
+    identity = current_call.identity = gate.identify(current_call.method, _texts(context))
     if identity is None:
         yield
         return
+    gate.permit(current_call.method, identity)
     with acting_as(identity, gate.tokens):
         yield
+
+
+def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """Where a call comes from: ``127.0.0.1`` of ``ipv4:127.0.0.1:4711``."""
+    peer: str = unquote(context.peer() or "")
+    return peer.partition(":")[2].rpartition(":")[0].strip("[]")
 
 
 def _texts(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
@@ -142,33 +181,22 @@ def _texts(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def _observed(
-    method: str, context: grpc.aio.ServicerContext[Any, Any]
-) -> Iterator[Callable[[Exception], errors.KinemeshError]]:
+def _observed(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Iterator[_Call]:
     metadata = _texts(context)
     request_id = metadata.get(REQUEST_ID) or uuid.uuid4().hex
     started = time.perf_counter()
-    code = "OK"
-
-    def ended(error: Exception) -> errors.KinemeshError:
-        nonlocal code
-        visible = as_error(error)
-        code = visible.code
-        FAILURES.labels(visible.reason).inc()
-        if isinstance(visible, errors.Internal):
-            _log.error("call failed", method=method, exc_info=error)
-        else:
-            _log.info("call refused", method=method, reason=visible.reason, message=visible.message)
-        return visible
-
+    current_call = _Call(method)
     with (
         structlog.contextvars.bound_contextvars(request_id=request_id),
         span(method.lstrip("/"), SpanKind.SERVER, parent=metadata),
     ):
         try:
-            yield ended
+            yield current_call
         except asyncio.CancelledError:
-            code = "CANCELLED"
+            current_call.code = current_call.reason = "CANCELLED"
             raise
         finally:
-            RPC_SECONDS.labels(method, code).observe(time.perf_counter() - started)
+            RPC_SECONDS.labels(method, current_call.code).observe(time.perf_counter() - started)
+            if audit.is_worth_noting(method, current_call.reason):
+                ids = audit.ids_of(*current_call.messages)
+                audit.note(method, current_call.reason, current_call.identity, _address(context), ids)

@@ -73,7 +73,11 @@ def run(name: str, settings_type: type[S], app: App[S]) -> None:
     if arguments.check_config:
         sys.stdout.write(settings.model_dump_json(indent=2) + "\n")
         return
-    configure_logging(name, settings.log)
+    try:
+        configure_logging(name, settings.log, settings.audit.file)
+    except OSError as error:
+        sys.stderr.write(f"KINEMESH_AUDIT__FILE: cannot be written: {error.strerror}\n")
+        sys.exit(2)
     flush_spans = configure_tracing(name, settings.tracing)
     stop_metrics = serve_metrics(settings.metrics)
     try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import logging.handlers
 import sys
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -13,8 +15,11 @@ from opentelemetry import trace
 from kinemesh.settings import LogSettings
 
 
-def configure_logging(service: str, settings: LogSettings) -> None:
-    """Send structlog and the standard library's loggers to stdout through one chain."""
+def configure_logging(service: str, settings: LogSettings, audit_file: Path | None = None) -> None:
+    """Send structlog and the standard library's loggers to stdout through one chain.
+
+    :param audit_file: gets what the logger ``audit`` says too, as JSON.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -42,6 +47,19 @@ def configure_logging(service: str, settings: LogSettings) -> None:
     logging.captureWarnings(True)
     for chatty in ("asyncio", "nats", "httpx", "urllib3", "uvicorn.access", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Also where little else is logged.
+    audit = logging.getLogger("audit")
+    audit.setLevel(logging.INFO)
+    audit.handlers[:] = [] if audit_file is None else [_file_handler(audit_file, service, shared)]
+
+
+def _file_handler(path: Path, service: str, shared: list[Any]) -> logging.Handler:
+    path.touch(mode=0o600)
+    handler = logging.handlers.WatchedFileHandler(path)
+    meta, renderer = structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()
+    processors = [meta, _name_service(service), renderer]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=processors))
+    return handler
 
 
 def _name_service(service: str) -> Any:

@@ -67,17 +67,17 @@ class Admission:
         :raises ResourceExhausted: RATE_LIMITED
         :raises InvalidArgument: OWNER_INVALID
         """
-        address = self.address_of(scope, headers)
+        address = scope["address"] = self.address_of(scope, headers)
         in_query = _taken_from_query(scope)
         method = scope.get("method", "WEBSOCKET")
         path = str(scope["path"])
         needed = scope_of(method, path)
         if self.tokens is None:
-            identity = None if needed is PUBLIC else _believed(headers)
+            identity = scope["identity"] = None if needed is PUBLIC else _believed(headers)
             return Admitted(identity, address, self._count(f"address {address}", None, path))
         if needed is PUBLIC:
             return Admitted(None, address, self._count(f"address {address}", None, path))
-        identity = self.tokens.verify(self._token(scope, headers, in_query))
+        identity = scope["identity"] = self.tokens.verify(self._token(scope, headers, in_query))
         if needed:
             identity.require(needed)
         name = f"key {identity.key_id}" if identity.key_id else f"owner {identity.owner}"

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kinemesh.access import audit
 from kinemesh.access.gate import acting_as
 from kinemesh.errors import (
     InvalidArgument,
@@ -91,7 +92,9 @@ class RequestContext:
                 await self._app(scope, receive, answered.send)
             except Exception as error:  # noqa: BLE001 - every failure leaves as an answer with a reason
                 await self._fail(scope, receive, answered, error)
+                answered.reason = error.reason if isinstance(error, KinemeshError) else "INTERNAL"
             finally:
+                _note(scope, method, answered)
                 _observe(scope, method, answered.status, time.perf_counter() - started, current)
 
     async def _fail(self, scope: Scope, receive: Receive, answered: _Answered, error: Exception) -> None:
@@ -145,6 +148,7 @@ class _Answered:
         self._policy = _DOC_POLICY if scope["path"] in _DOC_PAGES else _POLICY
         self._offered = scope.get("subprotocols", ())
         self.status = 0
+        self.reason = ""
         self.standing: Standing | None = None
 
     async def send(self, message: Message) -> None:
@@ -182,6 +186,17 @@ def _limited(receive: Receive, headers: Headers, limit: int) -> Receive:
         return message
 
     return counted
+
+
+def _note(scope: Scope, method: str, answered: _Answered) -> None:
+    """Tell the audit log of what changes something, and of whom is refused."""
+    refused = answered.status in (401, 403) or audit.is_refusal(answered.reason)
+    if (method in _SAFE_METHODS or method == "WEBSOCKET") and not refused:
+        return
+    resources = {name: value for name, value in scope.get("path_params", {}).items() if isinstance(value, str)}
+    outcome = answered.reason or ("OK" if answered.status < 400 else f"HTTP_{answered.status}")
+    action = f"{method} {getattr(scope.get('route'), 'path', scope['path'][:200])}"
+    audit.note(action, outcome, scope.get("identity"), scope.get("address", ""), resources)
 
 
 def _observe(scope: Scope, method: str, status: int, seconds: float, current: Span) -> None:
