@@ -27,7 +27,7 @@ def forgetful() -> Iterator[str]:
 
         def do_POST(self) -> None:
             url = f"http://127.0.0.1:{listening.server_port}/put"
-            created = {"asset": asset, "upload": {"url": url, "headers": {}}}
+            created = {"asset": asset, "upload": {"url": url, "headers": {}, "parts": [], "part_size": 0}}
             self.answer(json.dumps(asset if self.path.endswith("confirm") else created).encode())
 
         def do_PUT(self) -> None:
