@@ -305,7 +305,7 @@ class Evaluator:
             items = items[:1]
         if name in _TRANSPARENT:
             return _union(self.annotation(item, scope) for item in items)
-        if name == "tuple" and not isinstance(items[-1], ast.Constant):
+        if name == "tuple" and not (items and isinstance(items[-1], ast.Constant)):
             return _nested("tuple", (self.annotation(item, scope) for item in items))
         if name in _MAPPINGS:
             items = items[1:]

@@ -23,12 +23,13 @@ class Environments(environment_pb2_grpc.EnvironmentServiceServicer):
         new = environment_pb2.Environment()
         new.CopyFrom(request.environment)
         new.environment_id = new.environment_id or f"site-{next(self.c.ids)}"
-        if request.request_id:
-            new.environment_id = self.c.requests.setdefault(request.request_id, new.environment_id)
-            if new.environment_id in self.c.environments:
-                return environment_pb2.CreateEnvironmentResponse(environment=self.c.environments[new.environment_id])
+        if request.request_id in self.c.requests:
+            known = self.c.environments[self.c.requests[request.request_id]]
+            return environment_pb2.CreateEnvironmentResponse(environment=known)
         if new.environment_id in self.c.environments:
             raise errors.AlreadyExists("ENVIRONMENT_EXISTS", "An environment of this id exists.")
+        if request.request_id:
+            self.c.requests[request.request_id] = new.environment_id
         new.owner = owner
         new.create_time.CopyFrom(now())
         new.update_time.CopyFrom(now())

@@ -171,6 +171,7 @@ def translated_errors() -> Iterator[None]:
     """Turn libav's errors into ours; errors of the source's own reader pass as they are.
 
     :raises UnsupportedMedia: CORRUPT_MEDIA, NO_FRAMES
+    :raises MemoryError: the file asks for more than there is; a confined process makes a refusal of it.
     """
     try:
         yield
