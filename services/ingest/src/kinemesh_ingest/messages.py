@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.environment.v1 import environment_pb2
+from kinemesh.errors import InvalidArgument
 from kinemesh.job.v1 import job_pb2
 from kinemesh.session.v1 import session_pb2
 from kinemesh.task.v1 import task_pb2
@@ -18,6 +19,20 @@ from kinemesh_ingest.catalogue.sessions import Jobs
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.domain.pipelines import PIPELINES, Pipeline, pipeline_of
 from kinemesh_ingest.domain.timeline import Input, Segment, Window
+
+
+def names_of(kind: Any, values: Iterable[int], prefix: str, field: str) -> list[str]:
+    """The names of an enumeration's values as rows have them, without their prefix.
+
+    :raises InvalidArgument: UNKNOWN_VALUE; a caller may send numbers that have no name.
+    """
+    names = dict(zip(kind.values(), kind.keys(), strict=True))
+    try:
+        return [names[value].removeprefix(prefix) for value in values]
+    except KeyError as error:
+        raise InvalidArgument(
+            "UNKNOWN_VALUE", f"{field} holds a value that there is not.", field=field, value=error.args[0]
+        ) from None
 
 
 def to_timestamp(time: datetime) -> Timestamp:

@@ -32,7 +32,7 @@ from kinemesh_ingest.domain.pipelines import PIPELINES
 from kinemesh_ingest.domain.timeline import Input
 from kinemesh_ingest.domain.validation import check_id
 from kinemesh_ingest.downloads import DOWNLOAD_S, output_download
-from kinemesh_ingest.messages import to_asset, to_job, to_pipeline, to_timestamp
+from kinemesh_ingest.messages import names_of, to_asset, to_job, to_pipeline, to_timestamp
 from kinemesh_ingest.parameters import check_parameters
 from kinemesh_ingest.uploads import Uploads
 
@@ -76,7 +76,7 @@ class AssetRpc(asset_pb2_grpc.AssetServiceServicer):
         wanted = page_request(request.page_size, request.page_token, request.skip)
         mine = belongs_to(assets_table, caller(context))
         if request.states:
-            names = [asset_pb2.AssetState.Name(state).removeprefix("ASSET_STATE_") for state in request.states]
+            names = names_of(asset_pb2.AssetState, request.states, "ASSET_STATE_", "states")
             mine = and_(mine, assets_table.c.state.in_(names))
         async with self._engine.connect() as connection:
             page = await newest_first(connection, assets_table, "asset_id", mine, wanted)
@@ -159,7 +159,7 @@ class JobRpc(job_pb2_grpc.JobServiceServicer):
         if request.pipeline:
             condition = and_(condition, jobs_table.c.pipeline == request.pipeline)
         if request.states:
-            names = [job_pb2.JobState.Name(state).removeprefix("JOB_STATE_") for state in request.states]
+            names = names_of(job_pb2.JobState, request.states, "JOB_STATE_", "states")
             condition = and_(condition, jobs_table.c.state.in_(names))
         async with self._engine.connect() as connection:
             page = await newest_first(connection, jobs_table, "job_id", condition, wanted)

@@ -53,7 +53,7 @@ class ErrorAnswer(BaseModel):
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route, for OpenAPI."""
-    return {status: {"model": ErrorAnswer} for status in sorted({*statuses, 422, 503})}
+    return {status: {"model": ErrorAnswer} for status in sorted({*statuses, 400, 422, 503})}
 
 
 @contextmanager
