@@ -74,7 +74,12 @@ async def _messages(environment: Mapping[str, str]) -> list[str]:
 
     Dead letters stay on purpose: they are what an operator looks at after failures.
     """
-    async with connect(NatsSettings(url=environment["KINEMESH_NATS__URL"]), "soak") as bus:
+    settings = NatsSettings(
+        url=environment["KINEMESH_NATS__URL"],
+        user=environment.get("KINEMESH_NATS__USER", ""),
+        password=SecretStr(environment.get("KINEMESH_NATS__PASSWORD", "")),
+    )
+    async with asyncio.timeout(_WITHIN_S), connect(settings, "soak") as bus:
         left = []
         for stream in (TASKS, OUTCOMES):
             state = (await bus.jetstream.stream_info(stream)).state
