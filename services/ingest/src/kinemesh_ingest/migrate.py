@@ -10,11 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from kinemesh.errors import KinemeshError
 from kinemesh.settings import load
 from kinemesh_ingest.catalogue.schema import HEAD, migrate, require_newest, revisions
+from kinemesh_ingest.commands import tell
 from kinemesh_ingest.settings import IngestSettings
 
 
@@ -30,18 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("check", help="whether this version can run on the database as it is")
     asked = parser.parse_args(arguments)
     url = load(IngestSettings).database.url.get_secret_value()
-    try:
+
+    def work() -> str:
         if asked.command == "check":
             require_newest(url)
         found = revisions(url) if asked.command in ("check", "current") else migrate(url, asked.to)
-    except KinemeshError as error:
-        sys.stderr.write(f"{error.reason}: {error.message}\n")
-        return 1
-    except SQLAlchemyError as error:
-        sys.stderr.write(f"The database does not do it: {str(error).splitlines()[0]}\n")
-        return 1
-    sys.stdout.write(f"current {found.current or 'none'}, newest {found.newest}\n")
-    return 0
+        return f"current {found.current or 'none'}, newest {found.newest}"
+
+    return tell(work)
 
 
 if __name__ == "__main__":

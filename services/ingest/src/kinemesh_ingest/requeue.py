@@ -11,16 +11,15 @@ import contextlib
 import sys
 from typing import Final
 
-from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
-from sqlalchemy.exc import SQLAlchemyError
 
 from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.topology import CONSUMERS, EVENTS, EXHAUSTED, OUTCOMES, TASKS
-from kinemesh.errors import FailedPrecondition, KinemeshError
+from kinemesh.errors import FailedPrecondition
 from kinemesh.settings import load
 from kinemesh_ingest.catalogue.database import open_database
 from kinemesh_ingest.catalogue.outbox import publish_all
+from kinemesh_ingest.commands import tell
 from kinemesh_ingest.conductor import Conductor
 from kinemesh_ingest.settings import IngestSettings
 
@@ -30,16 +29,7 @@ _NAME: Final = "requeue"
 def main() -> int:
     """Run the command; answers with the status to end with: 0 when done, 1 when refused, 2 for wrong settings."""
     settings = load(IngestSettings)
-    try:
-        count = asyncio.run(_requeue(settings))
-    except KinemeshError as error:
-        sys.stderr.write(f"{error.reason}: {error.message}\n")
-        return 1
-    except (SQLAlchemyError, NatsError, TimeoutError) as error:
-        sys.stderr.write(f"Database or broker do not do it: {type(error).__name__}\n")
-        return 1
-    sys.stdout.write(f"jobs that go on: {count}\n")
-    return 0
+    return tell(lambda: f"jobs that go on: {asyncio.run(_requeue(settings))}")
 
 
 async def _requeue(settings: IngestSettings) -> int:

@@ -14,13 +14,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from kinemesh.errors import KinemeshError
 from kinemesh.settings import load
 from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue.database import open_database
 from kinemesh_ingest.catalogue.expiry import expire
+from kinemesh_ingest.commands import tell
 from kinemesh_ingest.orphans import remove_orphans
 from kinemesh_ingest.settings import IngestSettings
 
@@ -33,16 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--orphans-hours", type=float, default=24.0, help="how old objects without a row must be (24)", metavar="HOURS"
     )
     asked = parser.parse_args(arguments)
-    try:
-        found = asyncio.run(_sweep(load(IngestSettings), timedelta(hours=asked.orphans_hours), asked.dry_run))
-    except KinemeshError as error:
-        sys.stderr.write(f"{error.reason}: {error.message}\n")
-        return 1
-    except SQLAlchemyError as error:
-        sys.stderr.write(f"The database does not do it: {str(error).splitlines()[0]}\n")
-        return 1
-    sys.stdout.write(json.dumps(found) + "\n")
-    return 0
+    settings, age = load(IngestSettings), timedelta(hours=asked.orphans_hours)
+    return tell(lambda: json.dumps(asyncio.run(_sweep(settings, age, asked.dry_run))))
 
 
 async def _sweep(settings: IngestSettings, orphans_age: timedelta, count_only: bool) -> dict[str, object]:
