@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from kinemesh.access.identity import READ, SCOPES, Identity
+from kinemesh.access.tokens import Tokens
 from kinemesh.embedded.mesh import Mesh, MeshConfig
 from kinemesh.embedded.triton import TritonModels
 from kinemesh.testing.fixtures import build_models
@@ -40,13 +42,39 @@ def effort(request: pytest.FixtureRequest) -> Effort:
     return Effort(60 * minutes / fuzzers, None, secrets.randbelow(2**31))
 
 
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A mesh that asks who calls, and what to tell it."""
+
+    mesh: Mesh
+    tokens: Mapping[str, str]
+
+
+CALLERS: Mapping[str, Sequence[str]] = {"everything": SCOPES, "reading": (READ,), "nothing": ()}
+"""What a caller may do; who may do nothing shows no token."""
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def fuzzed(open_folder: Path) -> AsyncIterator[Mesh]:
-    """A mesh of one's own, with synthetic models: nobody else minds what becomes of it."""
+async def guarded(open_folder: Path) -> AsyncIterator[Guarded]:
+    """A mesh of one's own, with synthetic models: nobody else minds what becomes of it. It refuses nobody for calling
+    often."""
     python, repository = build_models(open_folder / "models-mock", "mock")
     config = MeshConfig(
-        data_dir=open_folder / "fuzzed", models=TritonModels(python, repository), http_port=0, durable=False
+        data_dir=open_folder / "fuzzed",
+        models=TritonModels(python, repository),
+        http_port=0,
+        auth=True,
+        durable=False,
+        env={"KINEMESH_RATES__REQUESTS_PER_MINUTE": "10000000", "KINEMESH_RATES__FAILURES_PER_MINUTE": "10000"},
     )
     async with Mesh(config) as running:
         await running.start()
-        yield running
+        issuer = Tokens(running.secrets.auth_secret)
+        valid_s = 24 * 3600
+        yield Guarded(
+            running,
+            {
+                name: issuer.issue(Identity(name, frozenset(scopes)), valid_s) if scopes else ""
+                for name, scopes in CALLERS.items()
+            },
+        )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import grpc
+import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
@@ -20,9 +21,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from kinemesh.embedded.environment import SERVICES
-from kinemesh.embedded.mesh import Mesh
 
-from .conftest import Effort
+from .conftest import CALLERS, Effort, Guarded
 from .messages import random_message
 
 DOCUMENT = Path(__file__).parents[1] / "contract" / "openapi.json"
@@ -34,14 +34,19 @@ DEFECTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 OURS = "Internal error from Core"  # of our own client, which was still sending when the service had refused
 DEADLINE_S = 60
 ANSWERS = 3
+Metadata = list[tuple[str, str]]
 WATCHED_S = 1.0
 
 
-async def test_rest_answers_as_its_document_says(fuzzed: Mesh, effort: Effort, tmp_path: Path) -> None:
+@pytest.mark.parametrize("caller", CALLERS)
+async def test_rest_answers_as_its_document_says(caller: str, guarded: Guarded, effort: Effort, tmp_path: Path) -> None:
     examples = "2" if effort.cases else "1000"
+    seconds = effort.seconds if caller == "everything" else effort.seconds / 3
+    token = guarded.tokens[caller]
     command = [
-        *(str(Path(sysconfig.get_path("scripts")) / "schemathesis"), "run", str(DOCUMENT), "--url", fuzzed.http_url),
-        *("--phases", "examples,fuzzing", "--max-examples", examples, "--max-time", str(int(effort.seconds))),
+        *(str(Path(sysconfig.get_path("scripts")) / "schemathesis"), "run", str(DOCUMENT)),
+        *("--url", guarded.mesh.http_url, *(("--header", f"Authorization: Bearer {token}") if token else ())),
+        *("--phases", "examples,fuzzing", "--max-examples", examples, "--max-time", str(int(seconds))),
         *("--checks", ",".join(CHECKS), "--seed", str(effort.seed), "--request-timeout", str(DEADLINE_S)),
         *("--generation-database", "none", "--continue-on-failure", "--no-shrink", "--no-color", "--warnings", "off"),
     ]
@@ -52,18 +57,22 @@ async def test_rest_answers_as_its_document_says(fuzzed: Mesh, effort: Effort, t
     assert "Tested: 0" not in done.stdout
 
 
-async def test_grpc_refuses_with_a_reason(fuzzed: Mesh, effort: Effort) -> None:
+@pytest.mark.parametrize("caller", CALLERS)
+async def test_grpc_refuses_with_a_reason(caller: str, guarded: Guarded, effort: Effort) -> None:
+    ports = guarded.mesh.ports.grpc
+    token = guarded.tokens[caller]
+    metadata = [("authorization", f"Bearer {token}")] if token else []
     rng = random.Random(effort.seed)
     deadline = time.monotonic() + effort.seconds
     defects: list[str] = []
     called = 0
     for round_ in range(sys.maxsize if effort.cases is None else 2):
         for service in SERVICES:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{fuzzed.ports.grpc[service]}") as channel:
-                for method in await asyncio.to_thread(_methods, fuzzed.ports.grpc[service]):
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{ports[service]}") as channel:
+                for method in await asyncio.to_thread(_methods, ports[service]):
                     if time.monotonic() > deadline and round_:
                         break
-                    defects += await _fuzzed(channel, method, rng)
+                    defects += await _fuzzed(channel, method, metadata, rng)
                     called += 1
         if time.monotonic() > deadline:
             break
@@ -80,25 +89,27 @@ def _methods(port: int) -> list[MethodDescriptor]:
         return [method for name in names for method in pool.FindServiceByName(name).methods]
 
 
-async def _fuzzed(channel: grpc.aio.Channel, method: MethodDescriptor, rng: random.Random) -> list[str]:
+async def _fuzzed(
+    channel: grpc.aio.Channel, method: MethodDescriptor, metadata: Metadata, rng: random.Random
+) -> list[str]:
     requests = [random_message(method.input_type, rng) for _ in range(2 if method.client_streaming else 1)]
     try:
         async with asyncio.timeout(WATCHED_S if method.server_streaming and not method.client_streaming else None):
-            await _call(channel, method, requests)
+            await _call(channel, method, metadata, requests)
     except TimeoutError:
         return []  # a watcher may wait as long as it likes
     except grpc.aio.AioRpcError as error:
         if error.details() == OURS:
             return []
-        metadata = cast("list[tuple[str, bytes]]", list(error.trailing_metadata()))
-        told = [value for key, value in metadata if key == "grpc-status-details-bin"]
+        trailing = cast("list[tuple[str, bytes]]", list(error.trailing_metadata()))
+        told = [value for key, value in trailing if key == "grpc-status-details-bin"]
         reasons = [_reason(detail) for value in told for detail in status_pb2.Status.FromString(value).details]
         if error.code() in DEFECTS or not any(reasons):
             return [f"{method.full_name}: {error.code()} {error.details()} {reasons}: {_shown(requests)}"]
     return []
 
 
-async def _call(channel: grpc.aio.Channel, method: MethodDescriptor, requests: list[Any]) -> None:
+async def _call(channel: grpc.aio.Channel, method: MethodDescriptor, metadata: Metadata, requests: list[Any]) -> None:
     path = f"/{method.containing_service.full_name}/{method.name}"
     coding = {
         "request_serializer": lambda message: message.SerializeToString(),
@@ -106,7 +117,8 @@ async def _call(channel: grpc.aio.Channel, method: MethodDescriptor, requests: l
     }
     kind = ("stream" if method.client_streaming else "unary", "stream" if method.server_streaming else "unary")
     made = getattr(channel, "_".join(kind))(path, **coding)
-    call = made(_each(requests) if method.client_streaming else requests[0], timeout=DEADLINE_S)
+    sent = _each(requests) if method.client_streaming else requests[0]
+    call = made(sent, metadata=metadata, timeout=DEADLINE_S)
     if not method.server_streaming:
         await call
         return

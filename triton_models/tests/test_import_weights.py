@@ -135,8 +135,9 @@ def test_archive_that_unfolds_is_refused(take_in: Import, tmp_path: Path) -> Non
         b"PK\x03\x04" + bytes(100),
         archive(b"\x80\x02}q\x00"),
         archive(b"\x80\x02N."),
+        archive(b"\x80\x02N.")[:-6] + b"\xff\xff\xff\x7f\0\0",
     ],
-    ids=["empty", "text", "half an archive", "half a pickle", "nothing"],
+    ids=["empty", "text", "half an archive", "half a pickle", "nothing", "begins before itself"],
 )
 def test_what_is_no_weights(data: bytes, take_in: Import, tmp_path: Path) -> None:
     assert refused(take_in, tmp_path, data)["reason"] == "UNKNOWN_FORMAT"

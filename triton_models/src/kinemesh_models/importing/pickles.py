@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickletools
 import re
+import struct
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from kinemesh_models.refusal import RefusedError
 
 _MOST_PICKLE = 64 << 20
 _MOST_MEMBERS = 20_000
+# How Python's readers of archives and pickles tell of damage.
+_DAMAGE = (zipfile.BadZipFile, ValueError, RuntimeError, EOFError, OSError, struct.error)
 _LEGACY_PICKLES = 5  # magic number, version, system, object, storage keys
 
 # Classes of layers: names in CamelCase without dots, so that no function and nothing behind a module can be meant.
@@ -73,7 +76,7 @@ def layers_and_values(path: Path) -> tuple[set[str], set[str]]:
             _refuse_bare(file)
     try:
         names = _names(io.BytesIO(_program(path)))
-    except (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except _DAMAGE as error:
         raise RefusedError("UNKNOWN_FORMAT", "The file is damaged, or not one that torch has saved.") from error
     values = names & _VALUES
     return {_dotted(name) for name in names - _TENSORS - values}, {_dotted(name) for name in values}

@@ -7,7 +7,8 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers
@@ -19,6 +20,7 @@ from kinemesh.access.tokens import Tokens
 from kinemesh.errors import InvalidArgument, ResourceExhausted
 from kinemesh_gateway.domain.rates import Buckets, Standing
 from kinemesh_gateway.domain.scopes import PUBLIC, QUIET, scope_of
+from kinemesh_gateway.rest.errors import ErrorAnswer
 from kinemesh_gateway.settings import RateSettings
 
 OWNER_HEADER: Final = "X-Kinemesh-Owner"
@@ -154,3 +156,20 @@ def _taken_from_query(scope: Scope) -> str:
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     scope["query_string"] = urlencode([pair for pair in pairs if pair[0] != _QUERY]).encode()
     return next((value for name, value in pairs if name == _QUERY), "")
+
+
+def document_admission(document: dict[str, Any]) -> None:
+    """Say in an OpenAPI document which tokens its operations need, and how callers are refused before anything is done:
+    without a token, without its scope, and for calling too often."""
+    components = document["components"]
+    components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}}}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            needed = scope_of(method.upper(), path)
+            refusals = [] if path in QUIET else [HTTPStatus.TOO_MANY_REQUESTS]
+            if needed is not PUBLIC:
+                operation["security"] = [{"bearer": [needed] if needed else []}]
+                refusals += [HTTPStatus.UNAUTHORIZED, *([HTTPStatus.FORBIDDEN] if needed else [])]
+            for status in refusals:
+                operation["responses"].setdefault(str(status.value), {"description": status.phrase, "content": content})

@@ -158,7 +158,7 @@ async def confirm_upload(body: Confirm, call: CallerDep) -> Any:
     status_code=202,
     response_model=Accepted,
     deprecated=True,
-    responses=documented(400, 413, 415, 429),
+    responses=documented(400, 413, 415),
     openapi_extra=form_document("file", parameters="`PoseParameters` as JSON"),
 )
 async def analyze(request: Request, response: Response, call: CallerDep) -> Any:

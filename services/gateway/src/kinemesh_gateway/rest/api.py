@@ -39,7 +39,7 @@ from kinemesh_gateway.rest import (
     usage,
     watch,
 )
-from kinemesh_gateway.rest.admission import OWNER_HEADER, Admission
+from kinemesh_gateway.rest.admission import OWNER_HEADER, Admission, document_admission
 from kinemesh_gateway.rest.context import Mesh
 from kinemesh_gateway.rest.errors import handle_errors
 from kinemesh_gateway.rest.middleware import RequestContext
@@ -163,13 +163,13 @@ def create_api(settings: GatewaySettings) -> FastAPI:
             allow_headers=_REQUEST_HEADERS,
             expose_headers=_RESPONSE_HEADERS,
         )
-    _document_parameters(app)
+    _document(app)
     return app
 
 
-def _document_parameters(app: FastAPI) -> None:
-    """Parameters of jobs are free in the schema, so that pipelines are data, and forms hold text; what is known of
-    both is listed beside it."""
+def _document(app: FastAPI) -> None:
+    """Parameters of jobs are free in the schema, so that pipelines are data, and forms hold text: list what is known of
+    both beside it. What callers meet before any route is no route's to say."""
     original = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -179,6 +179,7 @@ def _document_parameters(app: FastAPI) -> None:
             schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(schema.pop("$defs", {}))
             schemas[kind.__name__] = schema
+        document_admission(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -38,7 +38,7 @@ router = APIRouter(prefix=PATH, tags=["environments"])
 
 _SERVERS_OWN = frozenset(("environment_id", "owner", "create_time", "update_time"))
 _FILE = Expected(check=None, limit_mb=1)
-_REFUSED = documented(400, 404, 409, 413, 415, 429)
+_REFUSED = documented(400, 404, 409, 413, 415)
 _AXES = {"image_axes": IMAGE_AXES, "map_axes": MAP_AXES, "validate_only": VALIDATE_ONLY}
 _HOMOGRAPHY_FORM = form_document(
     "file", (), **_AXES, map_to_image=MAP_TO_IMAGE, image_width=IMAGE_WIDTH, image_height=IMAGE_HEIGHT

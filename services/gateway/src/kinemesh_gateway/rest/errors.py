@@ -52,7 +52,7 @@ class ErrorAnswer(BaseModel):
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route, for OpenAPI."""
+    """The error answers of a route, for OpenAPI; what it has no part in, admission adds."""
     return {status: {"model": ErrorAnswer} for status in sorted({*statuses, 400, 422, 503})}
 
 

@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 _MOST_LOG_LINES = 1000
 
 
-@router.post("", status_code=202, response_model=Job, responses=documented(400, 404, 409, 429))
+@router.post("", status_code=202, response_model=Job, responses=documented(400, 404, 409))
 async def create_job(body: JobCreate, call: CallerDep, key: IdempotencyKey, response: Response) -> Any:
     """Check the parameters and queue a job."""
     inputs = [("main", body.asset_id)] if body.asset_id else [(i.camera, i.asset_id) for i in body.inputs or ()]

@@ -49,7 +49,7 @@ _MOST_OFFSET = 2**31 - 1
 _OF_THE_CLIP = frozenset(kind.code for kind in (FailedPrecondition, NotFound, InvalidArgument))
 
 
-@router.post("", status_code=202, response_model=MatchAccepted, responses=documented(400, 404, 409, 429))
+@router.post("", status_code=202, response_model=MatchAccepted, responses=documented(400, 404, 409))
 async def create_match(body: MatchCreate, call: CallerDep, key: IdempotencyKey, response: Response) -> Any:
     """Draw climbers on a reference image: of attempts of the catalogue, or of uploaded videos."""
     assets = body.assets

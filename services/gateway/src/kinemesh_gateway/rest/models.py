@@ -190,7 +190,7 @@ async def delete_model(name: Name, call: CallerDep, key: IdempotencyKey) -> None
 @router.post(
     "/{name}/test",
     response_model=ModelTest,
-    responses=documented(400, 404, 409, 413, 415, 429),
+    responses=documented(400, 404, 409, 413, 415),
     openapi_extra=form_document("image", threshold="least score, 0 to 1; 0.5"),
 )
 async def try_model(name: Name, call: CallerDep, request: Request) -> Any:

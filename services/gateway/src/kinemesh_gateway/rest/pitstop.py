@@ -110,7 +110,7 @@ class Deleted(BaseModel):
     "",
     status_code=202,
     response_model=PitstopJob,
-    responses=documented(400, 404, 409, 429),
+    responses=documented(400, 404, 409),
     openapi_extra=form_document(
         "file",
         series="championship",

@@ -100,7 +100,7 @@ class TrackingUpdate(BaseModel):
     payload: TrackingPayload
 
 
-@router.post(f"{PATH}/start", status_code=202, response_model=TaskStarted, responses=documented(400, 404, 409, 429))
+@router.post(f"{PATH}/start", status_code=202, response_model=TaskStarted, responses=documented(400, 404, 409))
 async def start_task(body: MultiCameraParameters, call: CallerDep, key: IdempotencyKey) -> Any:
     """Follow and recognise the people in all recordings of a site."""
     job = await jobs.create(call, jobs.job_parameters(_PIPELINE, body.model_dump(exclude_none=True), path=""), key=key)

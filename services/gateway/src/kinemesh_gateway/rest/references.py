@@ -32,7 +32,7 @@ _FORM = form_document(
     "",
     status_code=201,
     response_model=ReferenceImage,
-    responses=documented(400, 404, 409, 413, 415, 429),
+    responses=documented(400, 404, 409, 413, 415),
     openapi_extra=or_json(_FORM, {"$ref": "#/components/schemas/ReferenceCreate"}),
 )
 async def create_reference(request: Request, call: CallerDep, key: IdempotencyKey, response: Response) -> Any:

@@ -124,7 +124,7 @@ class RecordedSessionList(_Camel):
     f"{PATH}/import",
     status_code=202,
     response_model=Started,
-    responses=documented(400, 404, 409, 413, 415, 429),
+    responses=documented(400, 404, 409, 413, 415),
     openapi_extra=form_document("video", ("metadata",), metadata="`ImportMetadata` as JSON"),
 )
 async def import_session(request: Request, call: CallerDep) -> Any:

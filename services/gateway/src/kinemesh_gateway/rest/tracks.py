@@ -99,7 +99,7 @@ class PresenceList(BaseModel):
     next_page_token: str | None
 
 
-@router.post("/query", response_model=PresenceList, responses=documented(400, 404, 409, 429))
+@router.post("/query", response_model=PresenceList, responses=documented(400, 404, 409))
 async def query_tracks(body: TracksQuery, call: CallerDep) -> Any:
     """Who was where when, over your finished jobs: by person, camera, zone, area and time."""
     service = call.mesh.upstreams.detect_track
