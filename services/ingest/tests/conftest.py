@@ -248,6 +248,7 @@ def ingest_environment(
         "KINEMESH_CONDUCTOR__WINDOW_SEC": "2",
         "KINEMESH_RETENTION__LATE_SWEEP_S": "1",
         "KINEMESH_RETENTION__SWEEP_INTERVAL_S": "0.5",
+        "KINEMESH_LOG__LEVEL": "DEBUG",
     }
 
 

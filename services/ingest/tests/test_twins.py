@@ -66,14 +66,21 @@ async def test_models_are_brought_in_one_at_a_time(ingest: Any, twin: Any, tmp_p
     async def has_begun(gate: Path) -> bool:
         return gate.with_name(gate.name + ".begun").exists()
 
+    def leaves_it() -> int:
+        return int(twin.process.spec.log.read_text().count("another replica brings models in"))
+
+    async def has_looked() -> bool:
+        return leaves_it() > looked
+
     for (name, gate), replica in zip(gates.items(), (ingest, twin), strict=True):
         asset = await replica.upload(weights(labels=["car"], wait=str(gate)), kind="WEIGHTS", owner=OWNER)
         request = model_pb2.ImportModelRequest(asset_id=asset.asset_id, model=name)
         await call(replica.models.ImportModel, request, owner=OWNER)
         await until(lambda: has_begun(one))
     one.with_name(one.name + ".begun").unlink()
-    # The twin looked for work when it was told of the second; what must not happen is given time to.
-    await asyncio.sleep(3)
+    # The twin knows of both and has looked for work since.
+    looked = leaves_it()
+    await until(has_looked)
     assert not await has_begun(one), "both bring the same model in"
     assert not await has_begun(other)
     one.touch()

@@ -85,6 +85,8 @@ class Imports:
 
     async def _settle_all(self) -> None:
         async with alone(self.engine, _LOCK) as mine:
+            if not mine:
+                _log.debug("another replica brings models in")
             while mine and (row := await self._next()) is not None:
                 if row.state == models.DELETING:
                     await self.take_away(row.model)
