@@ -114,6 +114,9 @@ async def test_confirm_without_upload_is_refused_and_may_be_tried_again(ingest: 
     [
         ("filename", "", "INVALID_FILENAME"),
         ("filename", "a/..\\", "INVALID_FILENAME"),
+        ("content_type", "vidéo/mp4", "INVALID_CONTENT_TYPE"),
+        ("content_type", "video/mp4\r\nx: y", "INVALID_CONTENT_TYPE"),
+        ("content_type", "v" * 128, "INVALID_CONTENT_TYPE"),
         ("size_bytes", 0, "EMPTY_FILE"),
         ("size_bytes", 1 << 50, "FILE_TOO_LARGE"),
     ],

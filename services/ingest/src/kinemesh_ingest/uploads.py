@@ -25,7 +25,7 @@ from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue import assets, requests, sweeps
 from kinemesh_ingest.catalogue.tables import AnyRow
 from kinemesh_ingest.contents import check_content, check_size, most_bytes
-from kinemesh_ingest.domain.validation import check_filename, check_sha256
+from kinemesh_ingest.domain.validation import check_content_type, check_filename, check_sha256
 from kinemesh_ingest.messages import to_asset, to_timestamp
 from kinemesh_ingest.quotas import Quotas
 from kinemesh_ingest.settings import UploadSettings
@@ -55,11 +55,11 @@ class Uploads:
     async def announce(self, request: asset_pb2.CreateUploadRequest, owner: str) -> asset_pb2.CreateUploadResponse:
         """Note an upload and answer with where its bytes go.
 
-        :raises InvalidArgument: INVALID_FILENAME, EMPTY_FILE, UNKNOWN_KIND, INVALID_CHECKSUM.
+        :raises InvalidArgument: INVALID_FILENAME, INVALID_CONTENT_TYPE, EMPTY_FILE, UNKNOWN_KIND, INVALID_CHECKSUM.
         :raises TooLarge: FILE_TOO_LARGE.
         :raises ResourceExhausted: QUOTA_EXCEEDED.
         """
-        filename = check_filename(request.filename)
+        filename, content_type = check_filename(request.filename), check_content_type(request.content_type)
         kind = _kind_of(request.kind)
         if not request.streamed:
             check_size(kind, request.size_bytes, self.settings)
@@ -73,7 +73,7 @@ class Uploads:
                     asset_id=asset_id,
                     owner=owner,
                     filename=filename,
-                    content_type=request.content_type or "application/octet-stream",
+                    content_type=content_type,
                     size_bytes=0 if request.streamed else request.size_bytes,
                     sha256=sha256,
                     kind=kind,

@@ -10,6 +10,7 @@ from kinemesh.errors import InvalidArgument
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}\Z")
+_CONTENT_TYPE = re.compile(r"[ -~]{1,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _MODEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 _MAX_COLORS = 32
@@ -59,6 +60,18 @@ def check_filename(value: str) -> str:
     if not name or len(name) > 255 or any(ord(char) < 32 for char in name):
         raise InvalidArgument("INVALID_FILENAME", "filename must be 1 to 255 printable characters.", field="filename")
     return name
+
+
+def check_content_type(value: str) -> str:
+    """A media type that headers can hold; that of plain bytes when empty.
+
+    :raises InvalidArgument: INVALID_CONTENT_TYPE.
+    """
+    kind = value or "application/octet-stream"
+    if not _CONTENT_TYPE.fullmatch(kind):
+        text = "content_type must be 1 to 127 printable characters of ASCII, such as video/mp4."
+        raise InvalidArgument("INVALID_CONTENT_TYPE", text, field="content_type")
+    return kind
 
 
 def check_sha256(field: str, value: str) -> str:

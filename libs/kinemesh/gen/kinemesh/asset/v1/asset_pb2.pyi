@@ -299,7 +299,7 @@ class CreateUploadRequest(_message.Message):
     filename: _builtins.str
     """Name of the file."""
     content_type: _builtins.str
-    """Media type of the file."""
+    """Media type of the file, 1 to 127 printable characters of ASCII; empty is application/octet-stream."""
     size_bytes: _builtins.int
     """Exact size in bytes; 0 when it is `streamed`."""
     request_id: _builtins.str
