@@ -17,14 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kinemesh.access import audit
 from kinemesh.access.gate import acting_as
-from kinemesh.errors import (
-    InvalidArgument,
-    KinemeshError,
-    PermissionDenied,
-    TooLarge,
-)
+from kinemesh.errors import InvalidArgument, KinemeshError, PermissionDenied, TooLarge
 from kinemesh.telemetry.tracing import span
 from kinemesh_gateway.domain.rates import Standing
+from kinemesh_gateway.domain.scopes import QUIET
 from kinemesh_gateway.metrics import HTTP_SECONDS
 from kinemesh_gateway.rest.admission import SUBPROTOCOL, Admission
 from kinemesh_gateway.rest.errors import error_response
@@ -36,7 +32,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}\Z")
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _METHODS = frozenset((*_SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE"))
 _SAID_TO_SOCKETS = frozenset(("TOKEN_MISSING", "TOKEN_INVALID", "TOKEN_EXPIRED", "SCOPE_MISSING", "RATE_LIMITED"))
-_QUIET = frozenset(("/api/health", "/api/v1/health"))
 
 # The pages that show the OpenAPI document load their scripts and styles from a public network.
 _DOC_PAGES = frozenset(("/docs", "/redoc", "/docs/oauth2-redirect"))
@@ -205,5 +200,5 @@ def _observe(scope: Scope, method: str, status: int, seconds: float, current: Sp
     HTTP_SECONDS.labels(method, route, str(status)).observe(seconds)
     current.update_name(f"{method} {route}")
     current.set_attribute("http.response.status_code", status)
-    if route not in _QUIET:
+    if route not in QUIET:
         _log.info("request", method=method, route=route, status=status, ms=round(1000 * seconds, 1))
