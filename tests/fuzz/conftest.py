@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import trustme
 
 from kinemesh.access.identity import READ, SCOPES, Identity
+from kinemesh.access.tls import Tls
 from kinemesh.access.tokens import Tokens
 from kinemesh.embedded.mesh import Mesh, MeshConfig
 from kinemesh.embedded.triton import TritonModels
+from kinemesh.testing.certificates import certificate, write_tls
 from kinemesh.testing.fixtures import build_models
 
 
@@ -44,10 +47,11 @@ def effort(request: pytest.FixtureRequest) -> Effort:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A mesh that asks who calls, and what to tell it."""
+    """A mesh that asks who calls, whose services show one another certificates; and what to tell and show it."""
 
     mesh: Mesh
     tokens: Mapping[str, str]
+    tls: Tls
 
 
 CALLERS: Mapping[str, Sequence[str]] = {"everything": SCOPES, "reading": (READ,), "nothing": ()}
@@ -59,13 +63,15 @@ async def guarded(open_folder: Path) -> AsyncIterator[Guarded]:
     """A mesh of one's own, with synthetic models: nobody else minds what becomes of it. It refuses nobody for calling
     often."""
     python, repository = build_models(open_folder / "models-mock", "mock")
+    tls = certificate(trustme.CA())
+    rates = {"KINEMESH_RATES__REQUESTS_PER_MINUTE": "10000000", "KINEMESH_RATES__FAILURES_PER_MINUTE": "10000"}
     config = MeshConfig(
         data_dir=open_folder / "fuzzed",
         models=TritonModels(python, repository),
         http_port=0,
         auth=True,
         durable=False,
-        env={"KINEMESH_RATES__REQUESTS_PER_MINUTE": "10000000", "KINEMESH_RATES__FAILURES_PER_MINUTE": "10000"},
+        env={**rates, **write_tls(open_folder / "fuzzed-tls", tls)},
     )
     async with Mesh(config) as running:
         await running.start()
@@ -77,4 +83,5 @@ async def guarded(open_folder: Path) -> AsyncIterator[Guarded]:
                 name: issuer.issue(Identity(name, frozenset(scopes)), valid_s) if scopes else ""
                 for name, scopes in CALLERS.items()
             },
+            tls,
         )

@@ -8,19 +8,32 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import grpc
 import pytest
+import trustme
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from kinemesh.access.tls import Tls
+from kinemesh.detect_track.v1 import detect_track_pb2, detect_track_pb2_grpc
+from kinemesh.embedded.checks import grpc_serving
 from kinemesh.embedded.environment import SERVICES
+from kinemesh.job.v1 import job_pb2, job_pb2_grpc
+from kinemesh.matcher.v1 import matcher_pb2, matcher_pb2_grpc
+from kinemesh.media.synthetic import write_clip
+from kinemesh.serving.channel import open_channel
+from kinemesh.serving.status import from_rpc_error
+from kinemesh.testing.certificates import certificate
+from kinemesh_client import KinemeshClient
 
 from .conftest import CALLERS, Effort, Guarded
 from .messages import random_message
@@ -33,8 +46,61 @@ CHECKS = (
 DEFECTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 DEADLINE_S = 60
 ANSWERS = 3
+SITE = detect_track_pb2.QueryTracksRequest(environment_id="nowhere")
+PICTURES = matcher_pb2.MatchRequest(reference=matcher_pb2.Reference(reference_id="nowhere"))
 Metadata = list[tuple[str, str]]
 WATCHED_S = 1.0
+
+
+async def test_a_job_is_done_by_services_that_show_certificates(guarded: Guarded, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    write_clip(clip, pts=[3000 * n for n in range(24)])
+
+    async def token() -> tuple[str, float]:
+        return guarded.tokens["everything"], 3600
+
+    async with KinemeshClient(guarded.mesh.http_url, tokens=token) as client:
+        asset = await client.upload(clip)
+        job = await client.create_job("pose", asset.asset_id, {})
+        events = [event async for event in client.watch(job.job_id)]
+        job = await client.get_job(job.job_id)
+        health = await client.health()
+    assert (job.state, job.failure) == ("SUCCEEDED", None)
+    assert events
+    assert {name: part["status"] for name, part in health["services"].items() if part["status"] != "ok"} == {}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_who_shows_no_certificate_of_the_mesh_does_not_get_in(service: str, guarded: Guarded) -> None:
+    address = f"127.0.0.1:{guarded.mesh.ports.grpc[service]}"
+    stranger = certificate(trustme.CA())
+    for tls in (None, Tls(stranger.certificate, stranger.key, guarded.tls.authority)):
+        assert not await grpc_serving(address, tls=tls)()
+    assert await grpc_serving(address, tls=guarded.tls)()
+
+
+@pytest.mark.parametrize(
+    ("service", "stub", "request_", "said"),
+    [
+        ("ingest", job_pb2_grpc.JobServiceStub, job_pb2.ListPipelinesRequest(), ""),
+        # What these are asked about, they ask ingest in the caller's name.
+        ("detect_track", detect_track_pb2_grpc.DetectTrackServiceStub, SITE, "ENVIRONMENT_NOT_FOUND"),
+        ("matcher", matcher_pb2_grpc.MatcherServiceStub, PICTURES, "REFERENCE_NOT_FOUND"),
+    ],
+)
+async def test_who_shows_a_certificate_and_a_token_is_answered(
+    service: str, stub: Callable[..., Any], request_: Message, said: str, guarded: Guarded
+) -> None:
+    name = type(request_).__name__.removesuffix("Request")
+    async with open_channel(f"127.0.0.1:{guarded.mesh.ports.grpc[service]}", guarded.tls) as channel:
+        for token, reason in (("", "TOKEN_MISSING"), (guarded.tokens["everything"], said)):
+            metadata = [("authorization", f"Bearer {token}")] if token else []
+            told = ""
+            try:
+                await getattr(stub(channel), name)(request_, metadata=metadata, timeout=DEADLINE_S)
+            except grpc.aio.AioRpcError as error:
+                told = from_rpc_error(error).reason
+            assert told == reason
 
 
 @pytest.mark.parametrize("caller", CALLERS)
@@ -58,7 +124,7 @@ async def test_rest_answers_as_its_document_says(caller: str, guarded: Guarded, 
 
 @pytest.mark.parametrize("caller", CALLERS)
 def test_grpc_refuses_with_a_reason(caller: str, guarded: Guarded, effort: Effort) -> None:
-    ports = guarded.mesh.ports.grpc
+    ports, credentials = guarded.mesh.ports.grpc, guarded.tls.channel()
     token = guarded.tokens[caller]
     metadata = [("authorization", f"Bearer {token}")] if token else []
     rng = random.Random(effort.seed)
@@ -67,7 +133,7 @@ def test_grpc_refuses_with_a_reason(caller: str, guarded: Guarded, effort: Effor
     called = 0
     for round_ in range(sys.maxsize if effort.cases is None else 2):
         for service in SERVICES:
-            with grpc.insecure_channel(f"127.0.0.1:{ports[service]}") as channel:
+            with grpc.secure_channel(f"127.0.0.1:{ports[service]}", credentials) as channel:
                 for method in _methods(channel):
                     if time.monotonic() > deadline and round_:
                         break

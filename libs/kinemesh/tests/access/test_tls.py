@@ -23,6 +23,7 @@ from kinemesh.errors import FailedPrecondition
 from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
 from kinemesh.serving.channel import open_channel
 from kinemesh.settings import TlsSettings
+from kinemesh.testing.certificates import certificate, write_tls
 from kinemesh.testing.waiting import until
 
 PROGRAM = Path(__file__).parents[1] / "serving" / "program.py"
@@ -38,12 +39,6 @@ class Certified:
     tls: Tls
 
 
-def certificate(authority: trustme.CA, name: str = "127.0.0.1") -> Tls:
-    leaf = authority.issue_cert(name)
-    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
-    return Tls(chain, leaf.private_key_pem.bytes(), authority.cert_pem.bytes())
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def certified(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Certified]:
     folder = tmp_path_factory.mktemp("tls")
@@ -52,15 +47,11 @@ async def certified(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[C
     secrets = folder / "secrets"
     secrets.mkdir()
     (secrets / "KINEMESH_AUTH__SECRET").write_text(SECRET + "\n")
-    for name, content in (("cert.pem", tls.certificate), ("key.pem", tls.key), ("ca.pem", tls.authority)):
-        (folder / name).write_bytes(content)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KINEMESH_")}
     own = {
         "KINEMESH_FOLDER": str(folder),
         "KINEMESH_SECRETS_DIR": str(secrets),
-        "KINEMESH_TLS__CERT_FILE": str(folder / "cert.pem"),
-        "KINEMESH_TLS__KEY_FILE": str(folder / "key.pem"),
-        "KINEMESH_TLS__CA_FILE": str(folder / "ca.pem"),
+        **write_tls(folder, tls),
         "KINEMESH_GRPC__HOST": "0.0.0.0",
         "PYTHONUNBUFFERED": "1",
     }
@@ -95,6 +86,14 @@ async def test_services_of_one_authority_call_one_another(certified: Certified) 
     other = certificate(certified.authority, "another.service")
     assert await estimate(open_channel(certified.address, other), WRITE) is grpc.StatusCode.OK
     assert await estimate(open_channel(certified.address, other), READ) is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_list_of_addresses_has_the_name_of_the_first(certified: Certified) -> None:
+    port = certified.address.rpartition(":")[2]
+    of_twins = f"ipv4:{certified.address},{certified.address}"
+    assert await estimate(open_channel(of_twins, certified.tls), WRITE) is grpc.StatusCode.OK
+    elsewhere = f"ipv4:127.0.0.2:{port},{certified.address}"
+    assert await estimate(open_channel(elsewhere, certified.tls), WRITE) is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_health_is_answered_to_whoever_has_a_certificate(certified: Certified) -> None:

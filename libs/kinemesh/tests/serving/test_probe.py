@@ -13,6 +13,7 @@ import trustme
 
 from kinemesh.embedded import free_ports
 from kinemesh.serving.probe import near
+from kinemesh.testing.certificates import certificate, write_tls
 from kinemesh.testing.waiting import until
 
 
@@ -75,11 +76,8 @@ async def test_who_serves_http_must_answer_there_too(start: Any) -> None:
 async def test_a_service_with_certificates_is_asked_with_them(start: Any, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     authority = trustme.CA()
-    leaf = authority.issue_cert("pose", "localhost")
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    leaf.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
-    (tmp_path / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-    files = {f"TLS__{name.upper()}_FILE": str(tmp_path / f"{name}.pem") for name in ("cert", "key", "ca")}
+    written = write_tls(tmp_path, certificate(authority, "pose", "localhost"))
+    files = {name.removeprefix("KINEMESH_"): path for name, path in written.items()}
     running = await start(GRPC__PORT=str(port), **files)
     await running.says("serving")
 

@@ -24,6 +24,7 @@ Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
 DEFAULT_TIMEOUT_S = 15.0
+_LISTS: Final = ("ipv4", "ipv6")
 _PAUSES_S: Final = (0.1, 0.3, 1.0)
 # Reasons of failures that no server described.
 _LOST: Final = "UNAVAILABLE"
@@ -31,8 +32,10 @@ _NOT_IN_TIME: Final = "DEADLINE_EXCEEDED"
 
 
 def open_channel(address: str, tls: Tls | None = None, *, max_message_mb: int = 32) -> grpc.aio.Channel:
-    """A channel that balances over all addresses behind a name and keeps connections alive.
+    """A channel that balances over all addresses behind a name, or over several, and keeps connections alive.
 
+    :param address: ``host:port``, or ``ipv4:host:port,host:port,…``; with TLS, the certificates of all of these hold
+        the first one's address.
     :param tls: None calls in the clear.
     """
     size = max_message_mb * 1024 * 1024
@@ -46,6 +49,10 @@ def open_channel(address: str, tls: Tls | None = None, *, max_message_mb: int = 
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 1000),
     ]
+    scheme, _, several = address.partition(":")
+    if scheme in _LISTS:
+        # Or the whole list would be the name that certificates have to hold.
+        options.append(("grpc.default_authority", several.partition(",")[0].rpartition(":")[0]))
     if tls is not None:
         return grpc.aio.secure_channel(address, tls.channel(), options=options)
     return grpc.aio.insecure_channel(address, options=options)
