@@ -32,6 +32,7 @@ def test_two_cameras_count_and_place_people_as_promised(media_data: Path, tmp_pa
     assert sum(len(one["cameras"]) == 2 for step in steps for one in step["objects"]) > 100
 
 
+@pytest.mark.usefixtures("media_data")  # and the models beside it
 def test_people_are_told_apart(bench: Bench) -> None:
     figures = bench("bench_reid", "reid.json")
     assert figures["people"] > 30
