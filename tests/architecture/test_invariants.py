@@ -102,3 +102,30 @@ def test_owners_are_compared_in_one_place() -> None:
     sources = (ROOT / "services/ingest/src").rglob("*.py")
     comparing = {path.name for path in sources if re.search(r"c\.owner( [=!]= |\.in_)", path.read_text())}
     assert comparing == {"owned.py"}
+
+
+OPENERS = {
+    "probe",
+    "build_index",
+    "read_times",
+    "decode",
+    "concatenate",
+    "remux",
+    "plays_in_browsers",
+    "decode_picture",
+}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_services_open_media_in_confined_processes_only(service: str) -> None:
+    """What they do before the first task, with a clip of their own, is not in question."""
+    for path in (ROOT / f"services/{service}/src").rglob("*.py"):
+        if path.name == "rehearsal.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                modules = [str(node.module)]
+                if str(node.module).startswith("kinemesh.media"):
+                    assert not OPENERS & {alias.name for alias in node.names}, path
+            assert not any(module == "av" or module.startswith("av.") for module in modules), path

@@ -40,7 +40,7 @@ def _fate(confinement: Confinement, work: str, budget: Budget = PATIENT, **argum
 
 def _works(confinement: Confinement) -> bool:
     with confinement.child(PATIENT) as child:
-        return child.call(f"{WORK}:copy", {}, source=io.BytesIO(b"sound")).data == b"sound"
+        return child.call(f"{WORK}:copy", {}, sources=[io.BytesIO(b"sound")]).data == b"sound"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_child_can_do_nothing_but_its_work(confinement: Confinement) -> None:
 def test_a_child_reads_what_its_parent_reads_for_it(confinement: Confinement) -> None:
     data = os.urandom(3_000_000)
     with confinement.child(PATIENT) as child:
-        assert child.call(f"{WORK}:copy", {}, source=io.BytesIO(data)).data == data
-        assert child.call(f"{WORK}:copy", {}, source=io.BytesIO(b"")).data == b""
+        assert child.call(f"{WORK}:copy", {}, sources=[io.BytesIO(data)]).data == data
+        assert child.call(f"{WORK}:copy", {}, sources=[io.BytesIO(b"")]).data == b""
 
 
 def test_what_the_source_raises_reaches_the_caller(confinement: Confinement) -> None:
@@ -93,7 +93,7 @@ def test_what_the_source_raises_reaches_the_caller(confinement: Confinement) -> 
             raise errors.Unavailable("STORAGE_UNAVAILABLE", "Storage does not answer.")
 
     with confinement.child(PATIENT) as child, pytest.raises(errors.Unavailable) as caught:
-        child.call(f"{WORK}:copy", {}, source=Broken(b"something"))
+        child.call(f"{WORK}:copy", {}, sources=[Broken(b"something")])
     assert caught.value.reason == "STORAGE_UNAVAILABLE"
 
 
@@ -112,7 +112,7 @@ def test_a_killed_child_may_be_tried_again(confinement: Confinement) -> None:
     with confinement.child(PATIENT) as child:
         os.kill(child.call(f"{WORK}:who", {}).facts["pid"], signal.SIGKILL)
         with pytest.raises(errors.Unavailable) as caught:
-            child.call(f"{WORK}:copy", {}, source=io.BytesIO(b"x"))
+            child.call(f"{WORK}:copy", {}, sources=[io.BytesIO(b"x")])
     assert (caught.value.reason, caught.value.retryable) == ("DECODER_UNAVAILABLE", True)
 
 

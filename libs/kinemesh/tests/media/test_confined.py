@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from kinemesh import media
@@ -19,6 +18,7 @@ from kinemesh.confined.settings import DecodingSettings
 from kinemesh.errors import KinemeshError, OutOfRange, TooLarge, UnsupportedMedia
 from kinemesh.media.confined import Decoder
 from kinemesh.media.picture import decode_picture, encode_picture
+from kinemesh.testing.decoding import confined_processes
 
 NAMES = ("open_gop.mkv", "fragmented.mp4", "vp8.webm", "mpeg4.avi", "trimmed.mp4", "hevc.mp4")
 
@@ -114,20 +114,13 @@ def _png(width: int, height: int) -> bytes:
 def test_a_decoder_that_crashes_takes_no_other_with_it(decoder: Decoder, clips: Path) -> None:
     path = clips / "constant.mp4"
     index = media.build_index(path)
-    ending = _decoders()
+    ending = confined_processes()
     with closing(decoder.decode(path, index)) as lost, closing(decoder.decode(path, index)) as kept:
         assert next(lost).index == 0
-        (first,) = _decoders() - ending
+        (first,) = confined_processes() - ending
         assert next(kept).index == 0
         first.send_signal(signal.SIGSEGV)
         with pytest.raises(UnsupportedMedia) as caught:
             list(lost)
         assert caught.value.reason == "DECODER_CRASHED"
         assert [frame.index for frame in kept] == list(range(1, index.frame_count))
-
-
-def _decoders() -> set[psutil.Process]:
-    """Our confined processes: those at work, and those about to end."""
-    ours = psutil.Process().children()
-    zygotes = [one for one in ours if "kinemesh.confined.zygote" in (one.as_dict(["cmdline"])["cmdline"] or ())]
-    return {one for zygote in zygotes for one in zygote.children()}

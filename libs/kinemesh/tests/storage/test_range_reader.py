@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinemesh.errors import Unavailable
-from kinemesh.storage import RangeReader
+from kinemesh.positioned import PositionedFile
+from kinemesh.storage.range_reader import Blocks, read_ranges
 
 DATA = bytes(range(256)) * 5 + b"tail"
 STEPS = st.lists(
@@ -24,7 +25,7 @@ STEPS = st.lists(
 @given(STEPS, st.integers(1, 400), st.integers(1, 4), st.booleans())
 def test_behaves_like_a_file(steps: list[tuple[str, int, int]], block: int, cached: int, ahead: bool) -> None:
     with ThreadPoolExecutor(1) as executor:
-        reader = RangeReader(
+        reader = read_ranges(
             lambda start, end: DATA[start:end],
             len(DATA),
             executor=executor if ahead else None,
@@ -51,7 +52,7 @@ def test_fetches_each_block_once_when_read_forward() -> None:
         asked.append((start, end))
         return DATA[start:end]
 
-    with ThreadPoolExecutor(1) as executor, RangeReader(fetch, len(DATA), executor=executor, block_bytes=100) as reader:
+    with ThreadPoolExecutor(1) as executor, read_ranges(fetch, len(DATA), executor=executor, block_bytes=100) as reader:
         pieces = []
         while piece := reader.read(7):
             pieces.append(piece)
@@ -60,11 +61,12 @@ def test_fetches_each_block_once_when_read_forward() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    reader = RangeReader(lambda start, end: bytes(end - start), 10**6, block_bytes=1000, cached_blocks=3)
+    blocks = Blocks(lambda start, end: bytes(end - start), 10**6, None, 1000, 3)
+    reader = PositionedFile(10**6, blocks.read_at)
     for position in range(0, 10**6, 50_000):
         reader.seek(position)
         reader.read(2500)
-        assert len(reader._cache) <= 3
+        assert len(blocks._cache) <= 3
 
 
 def test_a_failed_fetch_ahead_is_raised_when_its_bytes_are_wanted() -> None:
@@ -73,14 +75,14 @@ def test_a_failed_fetch_ahead_is_raised_when_its_bytes_are_wanted() -> None:
             raise Unavailable("STORAGE_UNAVAILABLE", "gone")
         return DATA[start:end]
 
-    with ThreadPoolExecutor(1) as executor, RangeReader(fetch, 300, executor=executor, block_bytes=100) as reader:
+    with ThreadPoolExecutor(1) as executor, read_ranges(fetch, 300, executor=executor, block_bytes=100) as reader:
         assert reader.read(100) == DATA[:100]
         with pytest.raises(Unavailable):
             reader.read(1)
 
 
 def test_a_closed_reader_refuses() -> None:
-    reader = RangeReader(lambda start, end: DATA[start:end], len(DATA))
+    reader = read_ranges(lambda start, end: DATA[start:end], len(DATA))
     reader.close()
     with pytest.raises(ValueError, match="closed"):
         reader.read(1)

@@ -8,7 +8,7 @@ from kinemesh import errors
 from kinemesh.asset.v1 import asset_pb2
 from kinemesh.media.confined import Decoder
 from kinemesh.media.types import Limits
-from kinemesh.storage.range_reader import RangeReader
+from kinemesh.positioned import PositionedFile
 from kinemesh_ingest.catalogue import assets
 from kinemesh_ingest.settings import UploadSettings
 
@@ -55,7 +55,9 @@ def most_bytes(kind: str, settings: UploadSettings) -> int:
     return most_mb * _MIB
 
 
-def check_content(kind: str, source: RangeReader, settings: UploadSettings, decoder: Decoder) -> asset_pb2.Video | None:
+def check_content(
+    kind: str, source: PositionedFile, settings: UploadSettings, decoder: Decoder
+) -> asset_pb2.Video | None:
     """Look at an upload whose size is right; answers with what a video is like. Blocks.
 
     :raises InvalidArgument: NOT_A_VIDEO and what else is wrong with a video; NOT_A_PICTURE, CORRUPT_PICTURE,

@@ -9,7 +9,8 @@ from typing import Any
 
 from kinemesh.errors import InvalidArgument
 from kinemesh.pipelining import in_thread
-from kinemesh.storage.range_reader import MIB, RangeReader
+from kinemesh.positioned import PositionedFile
+from kinemesh.storage.range_reader import MIB
 from kinemesh.storage.store import ObjectStore
 from kinemesh_ingest.catalogue.tables import AnyRow
 
@@ -75,7 +76,7 @@ async def require_checksum(store: ObjectStore, key: str, sha256: str, note: Call
         )
 
 
-def _take(reader: RangeReader, digest: hashlib._Hash) -> int:
+def _take(reader: PositionedFile, digest: hashlib._Hash) -> int:
     """Feed the next bytes, :data:`_STEP` at most, and tell how many."""
     taken = 0
     while taken < _STEP and (data := reader.read(MIB)):

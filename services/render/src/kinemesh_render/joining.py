@@ -12,7 +12,7 @@ from kinemesh.bus.inputs import result_key, segments_of
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Internal
 from kinemesh.job.v1 import job_pb2
-from kinemesh.media import concatenate
+from kinemesh.media.confined import Decoder
 from kinemesh.pipelining import in_thread, settled
 from kinemesh.recordings import camera_of
 from kinemesh.storage import ObjectStore, keys
@@ -58,7 +58,7 @@ def mosaic_key(task: task_pb2.Task, window: int) -> str:
 
 
 async def join_site(
-    store: ObjectStore, task: task_pb2.Task, most_per_sec: float, folder: Path, context: TaskContext
+    store: ObjectStore, decoder: Decoder, task: task_pb2.Task, most_per_sec: float, folder: Path, context: TaskContext
 ) -> task_pb2.TaskDone:
     """Join the parts of every camera to a video of its own, and those of the mosaic, all without sound."""
     recordings = await recordings_of(store, task)
@@ -73,7 +73,7 @@ async def join_site(
         ]
         film = film_of_camera([each.index for each in own], [each.start_sec for each in own], len(own) - 1)
         path = folder / "video"
-        joined = await join(store, parts, path, film.time_base, film.end, context, number * share, share)
+        joined = await join(store, decoder, parts, path, film.time_base, film.end, context, number * share, share)
         if joined != (expected := sum(each.index.frame_count for each in own)):
             raise Internal("FRAMES_MISSING", f"{joined} of {expected} frames were joined.", camera=camera)
         outputs.append(await put_video(store, task, path, video_of(camera)))
@@ -83,7 +83,7 @@ async def join_site(
     parts = [mosaic_key(task, window) for window, frames_in in shown.items() if frames_in]
     path = folder / "video"
     expected = sum(len(frames_in) for frames_in in shown.values())
-    joined = await join(store, parts, path, FINE, clock.stamp(expected), context, 1 - share, share)
+    joined = await join(store, decoder, parts, path, FINE, clock.stamp(expected), context, 1 - share, share)
     if joined != expected:
         raise Internal("FRAMES_MISSING", f"{joined} of {expected} frames of the mosaic were joined.")
     outputs.append(await put_video(store, task, path, MOSAIC))
@@ -94,6 +94,7 @@ async def join_site(
 
 async def join(
     store: ObjectStore,
+    decoder: Decoder,
     names: list[str],
     path: Path,
     time_base: Fraction,
@@ -111,7 +112,7 @@ async def join(
     """
 
     def joined() -> int:
-        return concatenate(parts, path, time_base=time_base, end_pts=end)
+        return decoder.concatenate(parts, path, time_base=time_base, end_pts=end)
 
     with Parts(store, names) as parts:
         return await followed(in_thread(joined), [parts], context, begin, share)

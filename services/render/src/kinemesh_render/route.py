@@ -91,7 +91,7 @@ class Routes:
         end = _stamp(showing, showing.frame_count)
         with self._scratch() as folder:
             video = Path(folder) / name
-            joined = await join(self._store, names, video, FINE, end, context, 0.0, 0.8)
+            joined = await join(self._store, self._decoder, names, video, FINE, end, context, 0.0, 0.8)
             if joined != showing.frame_count:
                 raise Internal("FRAMES_MISSING", f"{joined} of {showing.frame_count} frames were joined.")
             cells = [(frames, _key(task, number, CELLS)) for number, frames in shown]

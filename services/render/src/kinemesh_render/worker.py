@@ -15,7 +15,7 @@ from kinemesh.bus.inputs import asset_of, result_key, segments_of
 from kinemesh.bus.outputs import put_outputs
 from kinemesh.bus.tasks import TaskContext
 from kinemesh.errors import Internal
-from kinemesh.media import Frame, FrameIndex, concatenate, plays_in_browsers, remux
+from kinemesh.media import Frame, FrameIndex
 from kinemesh.media.confined import Decoder
 from kinemesh.nv12 import Image, even_size
 from kinemesh.pipelining import ahead, batch_size, batches, in_thread, settled
@@ -69,7 +69,7 @@ class Worker:
             # Faces are carried over gaps: see the frames before, so that a border changes nothing.
             first = max(0, first - CARRIED_FRAMES)
         async with self._original(task, segment.camera) as (index, source):
-            if await _is_copied(order, source, index):
+            if await self._is_copied(order, source, index):
                 return task_pb2.TaskDone(frames=count)
             film = film_of(index)
             if order.shown is Shown.PEOPLE:
@@ -111,7 +111,7 @@ class Worker:
             return await self._routes.finalize(task, context)
         if order.shown is Shown.PEOPLE:
             with self._scratch() as folder:
-                return await join_site(self._store, task, self._work.mosaic_rate, Path(folder), context)
+                return await join_site(self._store, self._decoder, task, self._work.mosaic_rate, Path(folder), context)
         segments = segments_of(task, camera)
         async with self._original(task, camera) as (index, source):
             with (
@@ -119,12 +119,15 @@ class Worker:
                 Parts(self._store, [result_key(task, "render", s, PART_SUFFIX) for s in segments]) as parts,
             ):
                 video = Path(folder) / order.video
-                if await _is_copied(order, source, index):
+                if await self._is_copied(order, source, index):
                     size = (index.width, index.height)
-                    frames = await followed(in_thread(remux, source, index, video), [source], context)
+                    copying = in_thread(self._decoder.remux, source, index, video)
+                    frames = await followed(copying, [source], context)
                 else:
                     size = _shown_size(index, order.style)
-                    frames = await followed(in_thread(_join, parts, video, source, index), [parts, source], context)
+                    frames = await followed(
+                        in_thread(self._join, parts, video, source, index), [parts, source], context
+                    )
                 if frames != index.frame_count:
                     raise Internal("FRAMES_MISSING", f"{frames} of {index.frame_count} frames were joined.")
                 cells = [(range(s.start_frame, s.stop_frame), result_key(task, "render", s, CELLS)) for s in segments]
@@ -143,6 +146,15 @@ class Worker:
         index = FrameIndex.from_bytes(await self._store.get_bytes(keys.asset_index(asset_id)))
         with closing(await in_thread(self._store.open_range, keys.asset_source(asset_id))) as file:
             yield index, Reading(cast(BinaryIO, file))
+
+    async def _is_copied(self, order: Order, source: Reading, index: FrameIndex) -> bool:
+        """Whether the video is the original itself, in a file that browsers play."""
+        return not order.drawn and await in_thread(self._decoder.plays_in_browsers, source, index)
+
+    def _join(self, parts: Parts, video: Path, original: Reading, index: FrameIndex) -> int:
+        return self._decoder.concatenate(
+            parts, video, time_base=index.time_base, audio_source=original, end_pts=index.end_pts
+        )
 
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="kinemesh-render-", dir=self._work.scratch_dir)
@@ -173,11 +185,6 @@ class Worker:
             frame_rate=film.frame_rate,
             color_matrix=film.color_matrix,
         )
-
-
-async def _is_copied(order: Order, source: Reading, index: FrameIndex) -> bool:
-    """Whether the video is the original itself, in a file that browsers play."""
-    return not order.drawn and await in_thread(plays_in_browsers, source, index)
 
 
 async def _annotated(
@@ -225,10 +232,6 @@ def _hide_faces(
             hide(on_nv12(frame.image, index.color_matrix), boxes)
             kept.append(frame)
     return kept
-
-
-def _join(parts: Parts, video: Path, original: Reading, index: FrameIndex) -> int:
-    return concatenate(parts, video, time_base=index.time_base, audio_source=original, end_pts=index.end_pts)
 
 
 def _shown_size(index: FrameIndex, style: Style) -> tuple[int, int]:

@@ -11,16 +11,19 @@ import socket
 import traceback
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from kinemesh.confined.messages import Gone, Message, receive, send
 from kinemesh.errors import KinemeshError
+from kinemesh.positioned import PositionedFile
 
 OUT_OF_MEMORY: Final = 77
 """The exit status of a child that could not even say so."""
 
-_BUFFER_BYTES: Final = 64 << 10
+_READ_BYTES: Final = 64 << 10
+_WRITE_BYTES: Final = 1 << 20
 _MOST_TRACE: Final = 4000
 
 
@@ -30,16 +33,23 @@ class Call:
 
     :ivar arguments: of the function.
     :ivar data: bytes that came along.
-    :ivar source: a file that the parent reads for us, if there is one.
     :ivar shared: memory that the parent sees too, if there is any.
     """
 
     arguments: dict[str, Any]
     data: bytes
-    source: io.BufferedIOBase | None
     shared: mmap.mmap | None
     _connection: socket.socket
-    _room: list[int] = field(default_factory=lambda: [0])
+    _room: int = 0
+
+    def source(self, number: int = 0) -> io.BufferedReader:
+        """One of the files that the parent reads for us, from its start."""
+        size = int(self._ask({"size": number}).facts["size"])
+        return io.BufferedReader(PositionedFile(size, partial(self._read_at, number)), _READ_BYTES)
+
+    def target(self) -> Target:
+        """The file that the parent writes for us, empty yet."""
+        return Target(partial(self._read_at, None), self._write_at)
 
     def give(self, **facts: Any) -> None:
         """Hand an item over."""
@@ -47,9 +57,44 @@ class Call:
 
     def await_room(self) -> None:
         """Wait until the parent has taken an item."""
-        while not self._room[0]:
-            _heard(self._connection, self._room)
-        self._room[0] -= 1
+        while not self._room:
+            self._heard()
+        self._room -= 1
+
+    def _ask(self, wish: dict[str, Any]) -> Message:
+        send(self._connection, wish)
+        while (message := self._heard()) is None:
+            pass
+        return message
+
+    def _heard(self) -> Message | None:
+        """The next message, or None if it only says that the parent has taken an item."""
+        message = receive(self._connection)
+        if "taken" in message.facts:
+            self._room += 1
+            return None
+        return message
+
+    def _read_at(self, file: int | None, position: int, most: int) -> bytes:
+        return self._ask({"read": [file, position, most]}).data
+
+    def _write_at(self, position: int, data: memoryview) -> None:
+        send(self._connection, {"write": position}, data)
+
+
+class Target:
+    """A file of the parent's that is written, and may be read again meanwhile. Nobody answers what is written."""
+
+    def __init__(self, read_at: Callable[[int, int], bytes], write_at: Callable[[int, memoryview], None]) -> None:
+        self._read_at = read_at
+        self._raw = PositionedFile(0, read_at, write_at=write_at)
+        file = io.BufferedWriter(self._raw, _WRITE_BYTES)
+        self.write, self.seek, self.tell, self.flush = file.write, file.seek, file.tell, file.flush
+
+    def reopened(self) -> io.BufferedReader:
+        """What has been written up to now, from its start."""
+        self.flush()
+        return io.BufferedReader(PositionedFile(self._raw.size, self._read_at), _READ_BYTES)
 
 
 Work = Callable[[Call], tuple[dict[str, Any], bytes]]
@@ -88,16 +133,12 @@ def _do(connection: socket.socket, request: Message) -> None:
 def _answer(connection: socket.socket, request: Message) -> tuple[dict[str, Any], bytes]:
     module, _, name = str(request.facts["work"]).partition(":")
     work: Work = getattr(importlib.import_module(module), name)
-    room = [0]
-    source = None
-    if (size := request.facts["size"]) is not None:
-        source = io.BufferedReader(_Remote(connection, int(size), room), _BUFFER_BYTES)
     shared = None
     if request.descriptors:
         (descriptor,) = request.descriptors
         shared = mmap.mmap(descriptor, int(request.facts["shared"]))
         os.close(descriptor)
-    call = Call(request.facts["arguments"], request.data, source, shared, connection, room)
+    call = Call(request.facts["arguments"], request.data, shared, connection)
     if shared is None:
         return work(call)
     with closing(shared):
@@ -107,51 +148,3 @@ def _answer(connection: socket.socket, request: Message) -> tuple[dict[str, Any]
 def is_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, in whichever way."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-
-
-def _heard(connection: socket.socket, room: list[int]) -> Message | None:
-    """The next message, or None if it only says that the parent has taken an item."""
-    message = receive(connection)
-    if "taken" in message.facts:
-        room[0] += 1
-        return None
-    return message
-
-
-class _Remote(io.RawIOBase):
-    """A file of the parent's."""
-
-    def __init__(self, connection: socket.socket, size: int, room: list[int]) -> None:
-        super().__init__()
-        self._connection = connection
-        self._size = size
-        self._room = room
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence] + offset
-        if position < 0:
-            raise ValueError("seek before the start")
-        self._position = position
-        return position
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self._size - self._position)
-        if wanted <= 0:
-            return 0
-        send(self._connection, {"read": [self._position, wanted]})
-        while (message := _heard(self._connection, self._room)) is None:
-            pass
-        view[: len(message.data)] = message.data
-        self._position += len(message.data)
-        return len(message.data)

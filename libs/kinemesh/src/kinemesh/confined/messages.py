@@ -38,10 +38,14 @@ class Message:
 
 
 def send(
-    connection: socket.socket, facts: Mapping[str, Any], data: bytes = b"", descriptors: Sequence[int] = ()
+    connection: socket.socket,
+    facts: Mapping[str, Any],
+    data: bytes | memoryview = b"",
+    descriptors: Sequence[int] = (),
 ) -> None:
     """Say something.
 
+    :param data: bytes; a view must be one of single bytes.
     :raises Gone: nobody listens any more.
     :raises TimeoutError: where the socket has a timeout.
     """

@@ -14,17 +14,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
 from kinemesh import errors
 from kinemesh.confined.child import OUT_OF_MEMORY
+from kinemesh.confined.files import BinaryFile, Files, Implausible, Target
 from kinemesh.confined.messages import Gone, Message, receive, send
 
 _START_S: Final = 60.0
 _END_S: Final = 10.0
-_MOST_READ: Final = 8 << 20
 _MOST_TEXT: Final = 500
 _REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _KINDS: Final = {
@@ -40,21 +40,13 @@ _ENVIRONMENT: Final = {
 _log = structlog.get_logger()
 
 
-class BinaryFile(Protocol):
-    """What the parent reads for a child."""
-
-    def read(self, size: int = -1, /) -> bytes | None: ...
-
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What a call may take.
 
     :ivar memory_mb: beside what a child begins with.
     :ivar total_s: by the clock; None sets no end to a call that goes on giving signs of life.
-    :ivar silent_s: without a sign of life: an item, or a wish to read.
+    :ivar silent_s: without a sign of life: an item, or a wish to read or write.
     :ivar cpu_s: processor seconds of a child in all its calls.
     """
 
@@ -179,11 +171,12 @@ class Child:
         arguments: Mapping[str, Any],
         data: bytes = b"",
         *,
-        source: BinaryFile | None = None,
+        sources: Sequence[BinaryFile] = (),
+        target: Target | None = None,
         shared: int | None = None,
     ) -> Message:
         """Have a call done; see :meth:`stream`."""
-        *_, answer = self.stream(work, arguments, data, source=source, shared=shared)
+        *_, answer = self.stream(work, arguments, data, sources=sources, target=target, shared=shared)
         return answer
 
     def stream(
@@ -192,22 +185,24 @@ class Child:
         arguments: Mapping[str, Any],
         data: bytes = b"",
         *,
-        source: BinaryFile | None = None,
+        sources: Sequence[BinaryFile] = (),
+        target: Target | None = None,
         shared: int | None = None,
     ) -> Iterator[Message]:
         """Have a call done: yields what it gives on its way, each taken when the next is asked for, and its answer.
 
         :param work: ``module:function``, of the kind :data:`kinemesh.confined.child.Work`.
-        :param source: a file that the child may read, through us.
+        :param sources: files that the child may read, through us; each is asked for when it is wanted.
+        :param target: a file that it may write, and read again.
         :param shared: descriptor of memory for both.
         :raises InvalidArgument: what the work refuses with, or a subclass.
-        :raises UnsupportedMedia: DECODER_CRASHED.
+        :raises UnsupportedMedia: DECODER_CRASHED, also if the child asks for what it may not have.
         :raises TooLarge: DECODER_OUT_OF_MEMORY, DECODER_TIMEOUT.
         :raises Unavailable: DECODER_UNAVAILABLE, when somebody else ended the child.
         """
         deadline = None if self._budget.total_s is None else time.monotonic() + self._budget.total_s
-        size = None if source is None else source.seek(0, os.SEEK_END)
-        request = {"work": work, "arguments": dict(arguments), "size": size, "shared": 0}
+        files = Files(sources, target)
+        request = {"work": work, "arguments": dict(arguments), "shared": 0}
         if shared is not None:
             request["shared"] = os.fstat(shared).st_size
         try:
@@ -216,9 +211,7 @@ class Child:
             while True:
                 message = receive(self._calls, self._patience(deadline))
                 facts = message.facts
-                if "read" in facts and source is not None and size is not None:
-                    self._read(source, size, facts["read"])
-                elif "item" in facts:
+                if "item" in facts:
                     yield Message(_object(facts["item"]))
                     send(self._calls, {"taken": 1})
                 elif "done" in facts:
@@ -226,30 +219,25 @@ class Child:
                     return
                 elif "refused" in facts:
                     raise _refusal(_object(facts["refused"]))
-                else:
-                    _log.warning("a file made its decoder fail", work=work, trace=str(facts.get("failed"))[-4000:])
+                elif "failed" in facts:
+                    _log.warning("a file made its decoder fail", work=work, trace=str(facts["failed"])[-4000:])
                     raise _crashed()
+                elif (answer := files.serve(message)) is not None:
+                    self._calls.settimeout(self._budget.silent_s)
+                    send(self._calls, *answer)
         except TimeoutError:
             self.close()
             raise _timeout() from None
+        except Implausible:
+            _log.warning("a confined process says what it never would", work=work)
+            self.close()
+            raise _crashed() from None
         except Gone:
             raise self._fate(work) from None
 
     def _patience(self, deadline: float | None) -> float:
         left = self._budget.silent_s
         return left if deadline is None else max(0.001, min(left, deadline - time.monotonic()))
-
-    def _read(self, source: BinaryFile, size: int, wish: Any) -> None:
-        try:
-            offset, length = (int(value) for value in wish)
-        except (TypeError, ValueError):
-            raise Gone from None
-        if not 0 <= offset <= size or length < 0:
-            raise Gone
-        source.seek(offset)
-        data = source.read(min(length, _MOST_READ)) or b""
-        self._calls.settimeout(self._budget.silent_s)
-        send(self._calls, {"data": len(data)}, data)
 
     def _fate(self, work: str) -> errors.KinemeshError:
         """Why the child is gone."""
@@ -270,7 +258,7 @@ class Child:
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Gone
+        raise Implausible
     return value
 
 

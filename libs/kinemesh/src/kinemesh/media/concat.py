@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
@@ -20,6 +19,7 @@ from av.video.stream import VideoStream
 from kinemesh.errors import InvalidArgument
 from kinemesh.media.container import audio_stream, keep_only, open_media, translated_errors
 from kinemesh.media.index import build_index
+from kinemesh.media.mp4 import Output, open_mp4
 from kinemesh.media.sound import Stamped, add_sound
 from kinemesh.media.source import Source, open_bytes
 from kinemesh.media.types import DEFAULT_LIMITS, Limits
@@ -27,7 +27,7 @@ from kinemesh.media.types import DEFAULT_LIMITS, Limits
 
 def concatenate(
     parts: Sequence[Source],
-    out: str | os.PathLike[str],
+    out: Output,
     *,
     time_base: Fraction,
     audio_source: Source | None = None,
@@ -41,7 +41,7 @@ def concatenate(
     (faststart). The same input gives the same bytes.
 
     :param parts: in order, of equal encoder settings.
-    :param out: path of the MP4.
+    :param out: where the MP4 goes.
     :param time_base: seconds per tick, as given to the parts' writers; the MP4 counts in the same ticks.
     :param audio_source: the original video. Without a usable audio stream in it the result is silent.
     :param end_pts: when the last frame ends, in ticks; by default it lasts as long as the one before.
@@ -51,8 +51,7 @@ def concatenate(
         raise InvalidArgument("NO_PARTS", "There are no parts to join.")
     with ExitStack() as stack:
         first = stack.enter_context(_Part(parts[0], 0))
-        options = {"movflags": "+faststart", "fflags": "+bitexact", **track_options(time_base)}
-        output = stack.enter_context(av.open(os.fspath(out), "w", format="mp4", options=options))
+        output = stack.enter_context(open_mp4(out, time_base))
         video = output.add_stream_from_template(first.stream, opaque=True)
         counter = _Counter()
         streams = [_video_packets(parts, first, video, time_base, end_pts, counter)]
@@ -72,14 +71,6 @@ def concatenate(
 
 class _Counter:
     frames = 0
-
-
-def track_options(time_base: Fraction) -> dict[str, str]:
-    """Have the MP4 count in the source's own ticks, also in its edit list, so that times stay exact."""
-    scale = time_base.denominator
-    while scale < 10_000:
-        scale *= 2
-    return {"video_track_timescale": str(scale), "movie_timescale": str(scale)}
 
 
 class _Part:

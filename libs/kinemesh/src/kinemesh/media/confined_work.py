@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import fields
 from fractions import Fraction
 from typing import Any
@@ -12,10 +13,13 @@ import av
 import numpy as np
 
 from kinemesh.confined.child import Call
+from kinemesh.media.concat import concatenate
 from kinemesh.media.decode import decode
 from kinemesh.media.index import FrameIndex, build_index
 from kinemesh.media.picture import decode_picture
 from kinemesh.media.probe import probe
+from kinemesh.media.remux import plays_in_browsers, remux
+from kinemesh.media.source import BinaryFile
 from kinemesh.media.types import Limits
 from kinemesh.nv12 import Image
 
@@ -29,14 +33,14 @@ Answer = tuple[dict[str, Any], bytes]
 
 def look(call: Call) -> Answer:
     """What a video is."""
-    info = probe(_source(call), Limits(**call.arguments["limits"]))
+    info = probe(call.source(), Limits(**call.arguments["limits"]))
     told = {field.name: getattr(info, field.name) for field in fields(info)}
     return {name: str(value) if isinstance(value, Fraction) else value for name, value in told.items()}, b""
 
 
 def index(call: Call) -> Answer:
     """A video's frame index."""
-    return {}, build_index(_source(call), Limits(**call.arguments["limits"])).to_bytes()
+    return {}, build_index(call.source(), Limits(**call.arguments["limits"])).to_bytes()
 
 
 def picture(call: Call) -> Answer:
@@ -51,7 +55,7 @@ def frames(call: Call) -> Answer:
     arguments = call.arguments
     whole = frozenset(arguments["whole"])
     given = decode(
-        _source(call),
+        call.source(),
         FrameIndex.from_bytes(call.data),
         arguments["start"],
         arguments["stop"],
@@ -73,9 +77,47 @@ def frames(call: Call) -> Answer:
     return {}, b""
 
 
-def _source(call: Call) -> Any:
-    assert call.source is not None
-    return call.source
+def join(call: Call) -> Answer:
+    """Parts, and the original after them if its sound is wanted, into one MP4."""
+    arguments = call.arguments
+    count = arguments["parts"]
+    frames = concatenate(
+        _Parts(call, count),
+        call.target(),
+        time_base=Fraction(arguments["time_base"]),
+        audio_source=call.source(count) if arguments["sound"] else None,
+        end_pts=arguments["end_pts"],
+        limits=Limits(**arguments["limits"]),
+    )
+    return {"frames": frames}, b""
+
+
+def copied(call: Call) -> Answer:
+    """A video that browsers play, into an MP4."""
+    limits = Limits(**call.arguments["limits"])
+    return {"frames": remux(call.source(), FrameIndex.from_bytes(call.data), call.target(), limits)}, b""
+
+
+def playable(call: Call) -> Answer:
+    """Whether browsers play a video."""
+    limits = Limits(**call.arguments["limits"])
+    return {"playable": plays_in_browsers(call.source(), FrameIndex.from_bytes(call.data), limits)}, b""
+
+
+class _Parts(Sequence[BinaryFile]):
+    """The first sources of a call, each opened when it is reached."""
+
+    def __init__(self, call: Call, count: int) -> None:
+        self._call = call
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> BinaryFile:  # type: ignore[override]
+        if number >= self._count:
+            raise IndexError
+        return self._call.source(number)
 
 
 def _write(call: Call, start: int, image: Image) -> None:

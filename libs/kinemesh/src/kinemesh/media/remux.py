@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from itertools import pairwise
 from typing import cast
 
-import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from kinemesh.errors import UnsupportedMedia
-from kinemesh.media.concat import track_options
 from kinemesh.media.container import audio_stream, open_media, recognise, translated_errors
 from kinemesh.media.index import FrameIndex
+from kinemesh.media.mp4 import Output, open_mp4
 from kinemesh.media.sound import add_sound
 from kinemesh.media.source import Source, open_bytes
 from kinemesh.media.types import DEFAULT_LIMITS, Limits
@@ -56,7 +54,7 @@ def plays_in_browsers(source: Source, index: FrameIndex, limits: Limits = DEFAUL
             )
 
 
-def remux(source: Source, index: FrameIndex, out: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -> int:
+def remux(source: Source, index: FrameIndex, out: Output, limits: Limits = DEFAULT_LIMITS) -> int:
     """Copy a video for which :func:`plays_in_browsers` holds, and return the number of frames.
 
     Pictures keep their bytes, their times and the display matrix that turns them upright. Sound is treated as in
@@ -64,15 +62,14 @@ def remux(source: Source, index: FrameIndex, out: str | os.PathLike[str], limits
     front (faststart). The same input gives the same bytes.
 
     :param source: the file that ``index`` was built from.
-    :param out: path of the MP4.
+    :param out: where the MP4 goes.
     :raises UnsupportedMedia: CORRUPT_MEDIA
     """
     frames = 0
     with ExitStack() as stack:
         original = stack.enter_context(open_media(source, limits, checked=True))
         pictures, sound = _video_of(original, index), audio_stream(original)
-        options = {"movflags": "+faststart", "fflags": "+bitexact", **track_options(index.time_base)}
-        output = stack.enter_context(av.open(os.fspath(out), "w", format="mp4", options=options))
+        output = stack.enter_context(open_mp4(out, index.time_base))
         video = output.add_stream_from_template(pictures, opaque=True)
         taken = add_sound(sound, output) if sound is not None else None
         with translated_errors():
@@ -92,7 +89,7 @@ def remux(source: Source, index: FrameIndex, out: str | os.PathLike[str], limits
 
 
 def _video_of(container: InputContainer, index: FrameIndex) -> VideoStream:
-    stream = container.streams[index.stream_index]
+    stream = next((stream for stream in container.streams if stream.index == index.stream_index), None)
     if not isinstance(stream, VideoStream):
         raise UnsupportedMedia("CORRUPT_MEDIA", "The file is not the one that was indexed.")
     return stream

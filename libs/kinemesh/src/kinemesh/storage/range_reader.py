@@ -2,89 +2,70 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from kinemesh.positioned import PositionedFile
 
 MIB = 1024 * 1024
 
 
-class RangeReader(io.RawIOBase):
-    """Reads an object by HTTP ranges, in aligned blocks.
+def read_ranges(
+    fetch: Callable[[int, int], bytes],
+    size: int,
+    *,
+    executor: Executor | None = None,
+    block_bytes: int = 2 * MIB,
+    cached_blocks: int = 6,
+) -> PositionedFile:
+    """Read an object by HTTP ranges, in aligned blocks.
 
-    PyAV opens it like a file: ``av.open(store.open_range(key))``. A demuxer reads a few kilobytes at a time, mostly
-    forward, with a jump to the end for the index of an MP4; so blocks are large, the last few stay, and on forward
-    reading the next one is fetched ahead. It holds at most ``(cached_blocks + 1) * block_bytes``. Its calls block:
-    use it in a worker thread, one thread at a time.
+    PyAV opens the file like any other. A demuxer reads a few kilobytes at a time, mostly forward, with a jump to the
+    end for the index of an MP4; so blocks are large, the last few stay, and on forward reading the next one is fetched
+    ahead. It holds at most ``(cached_blocks + 1) * block_bytes``. Its calls block: use it in a worker thread, one
+    thread at a time.
 
     :param fetch: returns the bytes ``[start, end)``; raises an error of ``kinemesh.errors``.
     :param size: bytes of the object.
     :param executor: runs the fetches ahead; None fetches on demand only.
     """
+    blocks = Blocks(fetch, size, executor, block_bytes, cached_blocks)
+    return PositionedFile(size, blocks.read_at, on_close=blocks.close)
+
+
+class Blocks:
+    """The blocks of an object that were read last."""
 
     def __init__(
         self,
         fetch: Callable[[int, int], bytes],
         size: int,
-        *,
-        executor: Executor | None = None,
-        block_bytes: int = 2 * MIB,
-        cached_blocks: int = 6,
+        executor: Executor | None,
+        block_bytes: int,
+        cached_blocks: int,
     ) -> None:
-        super().__init__()
         if block_bytes < 1 or cached_blocks < 1:
             raise ValueError("block_bytes and cached_blocks must be positive")
-        self.size = size
-        self.fetched_bytes = 0
         self._fetch = fetch
+        self._size = size
         self._executor = executor
         self._block_bytes = block_bytes
         self._cached_blocks = cached_blocks
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._ahead: tuple[int, Future[bytes]] | None = None
-        self._position = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
-        if base + offset < 0:
-            raise ValueError("seek before the start")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Buffer) -> int:
-        if self.closed:
-            raise ValueError("read of a closed reader")
-        view = memoryview(buffer).cast("B")
-        done = 0
-        while done < len(view) and self._position < self.size:
-            index, offset = divmod(self._position, self._block_bytes)
-            part = memoryview(self._block(index))[offset : offset + len(view) - done]
-            view[done : done + len(part)] = part
-            done += len(part)
-            self._position += len(part)
-        return done
+    def read_at(self, position: int, most: int) -> memoryview:
+        """Up to ``most`` bytes from ``position`` on: those that its block holds."""
+        index, offset = divmod(position, self._block_bytes)
+        return memoryview(self._block(index))[offset : offset + most]
 
     def close(self) -> None:
+        """Forget all blocks."""
         if self._ahead is not None:
             self._ahead[1].cancel()
             self._ahead = None
         self._cache.clear()
-        super().close()
 
     def _block(self, index: int) -> bytes:
         block = self._cache.get(index)
@@ -95,7 +76,6 @@ class RangeReader(io.RawIOBase):
         block = self._take_ahead(index)
         if block is None:
             block = self._load(index)
-        self.fetched_bytes += len(block)
         self._cache[index] = block
         while len(self._cache) > self._cached_blocks:
             self._cache.popitem(last=False)
@@ -105,7 +85,7 @@ class RangeReader(io.RawIOBase):
 
     def _load(self, index: int) -> bytes:
         start = index * self._block_bytes
-        return self._fetch(start, min(start + self._block_bytes, self.size))
+        return self._fetch(start, min(start + self._block_bytes, self._size))
 
     def _take_ahead(self, index: int) -> bytes | None:
         if self._ahead is None:
@@ -120,5 +100,5 @@ class RangeReader(io.RawIOBase):
     def _fetch_ahead(self, index: int) -> None:
         if self._executor is None or self._ahead is not None or index in self._cache:
             return
-        if index * self._block_bytes < self.size:
+        if index * self._block_bytes < self._size:
             self._ahead = (index, self._executor.submit(self._load, index))

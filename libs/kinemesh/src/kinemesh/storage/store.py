@@ -22,10 +22,11 @@ from minio.datatypes import Object
 from minio.deleteobjects import DeleteObject
 
 from kinemesh.errors import FailedPrecondition, Internal, KinemeshError, OutOfRange
+from kinemesh.positioned import PositionedFile
 from kinemesh.storage.errors import storage_errors
 from kinemesh.storage.measuring import MeasuredPool
 from kinemesh.storage.multipart import MAX_PARTS, Multipart, Part, PendingUpload, put_stream
-from kinemesh.storage.range_reader import MIB, RangeReader
+from kinemesh.storage.range_reader import MIB, read_ranges
 from kinemesh.storage.settings import S3Settings
 
 P = ParamSpec("P")
@@ -264,7 +265,7 @@ class ObjectStore:
 
     # -- ranges
 
-    def open_range(self, key: str, *, block_bytes: int = 2 * MIB, cached_blocks: int = 6) -> RangeReader:
+    def open_range(self, key: str, *, block_bytes: int = 2 * MIB, cached_blocks: int = 6) -> PositionedFile:
         """A seekable file over an object, for PyAV. Blocks, now and on every read: call it in a worker thread.
 
         The reader holds on to the version it opened: if the object is replaced, reading raises
@@ -277,7 +278,7 @@ class ObjectStore:
             with storage_errors():
                 return self._get_range(key, start, end, info.etag)
 
-        return RangeReader(fetch, info.size, executor=self._ahead, block_bytes=block_bytes, cached_blocks=cached_blocks)
+        return read_ranges(fetch, info.size, executor=self._ahead, block_bytes=block_bytes, cached_blocks=cached_blocks)
 
     def _get_range(self, key: str, start: int, end: int, etag: str) -> bytes:
         response = self._client.get_object(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kinemesh.confined.child import Call
+from kinemesh.confined.messages import receive, send
 
 Answer = tuple[dict[str, Any], bytes]
 
@@ -62,8 +63,7 @@ def say(call: Call) -> Answer:
 
 
 def copy(call: Call) -> Answer:
-    assert call.source is not None
-    return {}, call.source.read()
+    return {}, call.source().read()
 
 
 def attempt(call: Call) -> Answer:
@@ -104,3 +104,26 @@ def _fcntl_owner(call: Call, parent: int) -> None:
 
     fcntl.fcntl(call._connection.fileno(), fcntl.F_SETOWN, parent)
     fcntl.fcntl(call._connection.fileno(), fcntl.F_SETSIG, signal.SIGKILL)
+
+
+def wish(call: Call) -> Answer:
+    """Ask for things as no child does: each wish is an object and how many bytes come along."""
+    answers = []
+    for facts, count in call.arguments["wishes"]:
+        send(call._connection, facts, bytes(count))
+        if "write" not in facts:
+            answers.append(len(receive(call._connection).data))
+    return {"answers": answers}, b""
+
+
+def scribble(call: Call) -> Answer:
+    """Write at the places that are asked for, and give back what is there then."""
+    target = call.target()
+    for offset, text in call.arguments["writes"]:
+        target.seek(offset)
+        target.write(text.encode())
+    read = target.reopened().read()
+    target.seek(0)
+    target.write(b"again")
+    target.flush()
+    return {}, read

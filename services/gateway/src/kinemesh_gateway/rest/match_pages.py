@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from kinemesh.storage import RangeReader
+from kinemesh.positioned import PositionedFile
 
 _COLUMNS = (
     *("attempt", "camera", "frame_index", "time_sec", "verdict", "reason", "source"),
@@ -15,7 +15,7 @@ _COLUMNS = (
 )
 
 
-def match_page(file: RangeReader, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+def match_page(file: PositionedFile, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
     """At most ``limit`` rows after ``offset`` rows, and the number of rows in all.
 
     Only the row groups that hold the rows are read. Numbers that are none, and empty texts, are None.

@@ -10,19 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kinemesh.storage import RangeReader
+from kinemesh.positioned import PositionedFile
 
 _KEYS = ("frame_index", "time_sec", "person_id", "landmark")
 
 
-def frames_in(file: RangeReader) -> int:
+def frames_in(file: PositionedFile) -> int:
     """One more than the last frame in which somebody was seen."""
     metadata = pq.ParquetFile(file).metadata
     groups = (metadata.row_group(i).column(0).statistics for i in range(metadata.num_row_groups))
     return max((int(group.max) + 1 for group in groups if group is not None and group.has_min_max), default=0)
 
 
-def pose_page(file: RangeReader, first: int, end: int) -> list[dict[str, Any]]:
+def pose_page(file: PositionedFile, first: int, end: int) -> list[dict[str, Any]]:
     """The frames ``[first, end)`` of a table of :data:`kinemesh.results.poses.LANDMARK_SCHEMA`.
 
     Every frame is there once; one without persons has none, and no time since the table does not know it. Only the
