@@ -29,6 +29,7 @@ from .mutations import mutated
 DEFECTS = ("DECODER_CRASHED", "DECODER_TIMEOUT")
 CASES = Path(__file__).parent / "cases"
 LIMITS = media.Limits(max_pixels=1 << 22, max_frames=10_000)
+TIME_BASE = Fraction(1, 90_000)
 CLIPS = {
     "a.mp4": {"audio": "aac", "b_frames": 2},
     "b.mkv": {"audio": "libopus"},
@@ -79,13 +80,22 @@ def kept(data: bytes, error: Exception) -> str:
     return f"{type(error).__name__}: {error}; keep as cases/NAME.hex: {data.hex()[:200_000]}"
 
 
-def test_media(effort: Effort, files: list[bytes], decoder: Decoder) -> None:
+def test_media(effort: Effort, files: list[bytes], decoder: Decoder, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    drawn = io.BytesIO()
+    with media.H264Writer(drawn, width=64, height=48, time_base=TIME_BASE) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8), 0)
+
     def read(data: bytes) -> None:
         decoder.probe(io.BytesIO(data), LIMITS)
         index = decoder.build_index(io.BytesIO(data), LIMITS)
         last = min(index.frame_count, 3)
         for frame in decoder.decode(io.BytesIO(data), index, 0, last, size=(32, 24), limits=LIMITS):
             assert frame.image.shape == (24, 32, 3)
+        if decoder.plays_in_browsers(io.BytesIO(data), index, LIMITS):
+            decoder.remux(io.BytesIO(data), index, out, LIMITS)
+        else:
+            decoder.concatenate([drawn], out, time_base=TIME_BASE, audio_source=io.BytesIO(data), limits=LIMITS)
 
     fuzzed(effort, files, read, 150)
 
