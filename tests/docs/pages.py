@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from kinemesh_client.local import running_url
+from kinemesh_client.testing import environment
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs/guide"
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _EXPECTED = re.compile(r"\s*# → (.+)$")
 _RUN = ("bash", "python")
@@ -48,6 +55,16 @@ def blocks(text: str) -> list[Block]:
         for match in _FENCE.finditer(text)
         if match[1] in _RUN
     ]
+
+
+def run_on(data_dir: Path, page: Path, folder: Path) -> Ending:
+    """Run a page's blocks against the mesh that runs in ``data_dir``, with the guide's functions and our commands."""
+    url = running_url(data_dir)
+    assert url is not None
+    functions = (GUIDE / "functions.sh").read_text()
+    (folder / "functions.sh").write_text(functions.replace(URL, url))
+    path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
+    return run(page, folder, url, environment(KINEMESH_DATA_DIR=str(data_dir), PATH=path))
 
 
 def run(page: Path, folder: Path, url: str, env: dict[str, str]) -> Ending:

@@ -1,7 +1,9 @@
-"""Every row of the permission matrix, over REST, WebSocket and gRPC, on one mesh that asks who calls."""
+"""Every row of the permission matrix, over REST, WebSocket and gRPC, on one mesh that asks who calls; and the page of
+the guide that is about it."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator
@@ -28,6 +30,7 @@ from kinemesh.serving.channel import open_channel
 from kinemesh.testing.fixtures import build_models
 from kinemesh_gateway.rest.api import create_api
 from kinemesh_gateway.settings import GatewaySettings
+from tests.docs.pages import GUIDE, run_on
 
 from .permissions import Objects, Row, by_grpc, by_rest, by_websocket, read_matrix
 
@@ -40,6 +43,7 @@ OUTSIDE = {"detect_track", "matcher", "pose", "render"}  # all other services ar
 class World:
     """The mesh, and ada's objects: some for each way to ask for them, because at the end they are deleted."""
 
+    data_dir: Path
     http: httpx.AsyncClient
     url: str
     tokens: Tokens
@@ -124,7 +128,13 @@ async def world(open_folder: Path) -> AsyncIterator[World]:
             for name in ("ingest", *OUTSIDE)
         }
         found = [await objects_of(ada, clip.read_bytes(), picture, name) for name in ("rest", "grpc")]
-        yield World(http, mesh.http_url, tokens, channels, *found)
+        yield World(mesh.layout.root, http, mesh.http_url, tokens, channels, *found)
+
+
+async def test_the_examples_about_keys_do_what_their_page_says(world: World, tmp_path: Path) -> None:
+    write_clip(tmp_path / "run.mp4", pts=[i * 3000 for i in range(30)])
+    ending = await asyncio.to_thread(run_on, world.data_dir, GUIDE / "keys.md", tmp_path)
+    assert ending.problems == (), ending.output[-6000:]
 
 
 def template_of(path: str, templates: list[str]) -> str:

@@ -33,14 +33,16 @@ async def reached(url: str, data_dir: Path) -> AsyncIterator[KinemeshClient]:
 
     :raises Unavailable: ``MESH_NOT_RUNNING``.
     """
-    address = url or running_url(data_dir)
-    if address is None:
+    here = running_url(data_dir)
+    address = (url or here or "").rstrip("/")
+    if not address:
         raise Unavailable(
             "MESH_NOT_RUNNING",
             f"No mesh runs in {data_dir}: start one with `kinemesh up`, or name one with --url.",
             data_dir=data_dir,
         )
-    tokens = of_environment(address.rstrip("/")) or (None if url else signer(data_dir))
+    # The mesh of this machine is called in its user's name, also when its URL is given.
+    tokens = of_environment(address) or (signer(data_dir) if address == here else None)
     async with KinemeshClient(address, tokens=tokens) as client:
         yield client
 
