@@ -5,7 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinemesh.errors import Unavailable
@@ -22,6 +22,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)  # threads make it slow on a busy machine
 @given(STEPS, st.integers(1, 400), st.integers(1, 4), st.booleans())
 def test_behaves_like_a_file(steps: list[tuple[str, int, int]], block: int, cached: int, ahead: bool) -> None:
     with ThreadPoolExecutor(1) as executor:
