@@ -102,6 +102,18 @@ def test_a_picture_that_takes_too_much_memory_ends_its_decoder_only() -> None:
         decoder.close()
 
 
+def test_a_series_goes_on_after_a_picture_that_ends_its_decoder() -> None:
+    decoder = Decoder(DecodingSettings(memory_mb=64))
+    try:
+        with decoder.pictures() as decode_one:
+            for _ in range(2):
+                with pytest.raises(TooLarge):
+                    decode_one(_png(6000, 6000), 100_000_000)
+                assert decode_one(_png(20, 10), 1000).shape == (10, 20, 3)
+    finally:
+        decoder.close()
+
+
 def _png(width: int, height: int) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

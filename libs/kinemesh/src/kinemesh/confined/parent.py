@@ -160,6 +160,11 @@ class Child:
         self._end = end
         self._budget = budget
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it takes no more calls, as far as is known."""
+        return self._calls.fileno() < 0
+
     def close(self) -> None:
         """End the child, whatever it is at."""
         self._calls.close()

@@ -80,22 +80,23 @@ class Decoder:
 
     @contextlib.contextmanager
     def pictures(self) -> Iterator[Callable[[bytes, int], Image]]:
-        """The same for a series of pictures, in one process."""
+        """The same for a series of pictures: in one process, unless one of them ends it."""
         if self._confinement is None:
             yield pictures.decode_picture
             return
+        confinement = self._confinement
         with contextlib.ExitStack() as stack:
-            children: list[Child] = []
+            child: Child | None = None
             one_at_a_time = threading.Lock()
 
             def decode_one(data: bytes, max_pixels: int) -> Image:
+                nonlocal child
                 width, height = pictures.check_picture(data, max_pixels)
                 with one_at_a_time:
-                    if not children:
-                        assert self._confinement is not None
-                        made = self._confinement.child(self._budget(self._settings.look_s))
-                        children.append(stack.enter_context(made))
-                    return _picture(children[0], data, width * height * 3, max_pixels)
+                    if child is None or child.has_ended:
+                        stack.close()
+                        child = stack.enter_context(confinement.child(self._budget(self._settings.look_s)))
+                    return _picture(child, data, width * height * 3, max_pixels)
 
             yield decode_one
 
