@@ -6,15 +6,18 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from kinemesh.errors import FailedPrecondition, Unavailable
+from kinemesh_ingest.catalogue import assets, backlog, jobs
 from kinemesh_ingest.catalogue.database import alone, answers, open_database
 from kinemesh_ingest.catalogue.schema import migrate, revisions
 from kinemesh_ingest.settings import DatabaseSettings
@@ -49,6 +52,29 @@ async def end_sessions(engine: AsyncEngine) -> None:
                 " AND pid <> pg_backend_pid() AND datname = current_database()"
             )
         )
+
+
+async def test_what_waits_is_found_among_the_many_that_are_kept(engine: AsyncEngine) -> None:
+    """Metrics and sweeps look every few seconds: what they cost must not grow with what is kept."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    async with engine.connect() as connection:
+        event.listen(engine.sync_engine, "before_cursor_execute", note)
+        await backlog.read(connection)
+        await jobs.unfinished(connection)
+        await assets.remove_abandoned(connection, timedelta(days=1))
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
+        # Tables so small are read whole otherwise.
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))
+        plans = [
+            "\n".join((await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)).scalars())
+            for statement, parameters in asked
+        ]
+    found = [[name for name in ("ix_jobs_unfinished", "ix_assets_pending") if name in plan] for plan in plans]
+    assert found == [["ix_jobs_unfinished", "ix_assets_pending"], ["ix_jobs_unfinished"], ["ix_assets_pending"]], plans
 
 
 async def test_replicas_that_start_at_once_migrate_once(url: str) -> None:

@@ -34,7 +34,7 @@ class Backlog:
 
 
 async def read(connection: AsyncConnection) -> Backlog:
-    """Count; takes longer the more jobs are kept, by a microsecond or so each."""
+    """Count; how many jobs and assets are kept besides does not matter."""
     age = func.extract("epoch", func.now() - func.min(jobs.c.create_time))
     due = func.extract("epoch", func.now() - func.min(sweeps.c.due_time))
     query = union_all(

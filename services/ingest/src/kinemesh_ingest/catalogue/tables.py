@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -59,6 +60,8 @@ assets = Table(
     _time("create_time"),
     _time("update_time"),
     Index(None, "owner", "create_time", "asset_id"),
+    # Looked for every few seconds, and few among all that are kept.
+    Index("ix_assets_pending", "create_time", postgresql_where=text("state = 'PENDING'")),
 )
 
 jobs = Table(
@@ -78,6 +81,12 @@ jobs = Table(
     _time("create_time"),
     _time("update_time"),
     Index(None, "owner", "create_time", "job_id"),
+    Index(
+        "ix_jobs_unfinished",
+        "create_time",
+        "job_id",
+        postgresql_where=text("state NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED')"),
+    ),
 )
 
 job_inputs = Table(
