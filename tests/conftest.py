@@ -28,6 +28,7 @@ from kinemesh.nv12 import Image
 from kinemesh.testing.climbs import climb, write_climb
 from kinemesh.testing.fixtures import build_models, triton_python
 from kinemesh.testing.otlp import Collector, collector
+from kinemesh.testing.real_data import real_data
 from kinemesh.testing.rest import Rest
 
 _ROOT = Path(__file__).parents[1]
@@ -90,10 +91,7 @@ async def rest(mesh: Mesh) -> AsyncIterator[Rest]:
 @pytest.fixture(scope="session")
 def media_data() -> Path:
     """Real footage."""
-    folder = os.environ.get("KINEMESH_TEST_DATA")
-    if not folder:
-        pytest.skip("KINEMESH_TEST_DATA names no folder with footage")
-    return Path(folder) / "media"
+    return real_data() / "media"
 
 
 Bench = Callable[..., dict[str, Any]]

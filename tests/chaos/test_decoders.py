@@ -8,6 +8,7 @@ from contextlib import suppress
 import psutil
 
 from kinemesh.embedded.mesh import Mesh
+from kinemesh.testing.decoding import confined_processes
 from kinemesh.testing.rest import Rest
 from kinemesh.testing.waiting import until
 
@@ -16,10 +17,9 @@ def end_decoders(mesh: Mesh, service: str, number: signal.Signals) -> int:
     """Send a signal to the confined processes of a service; answers to how many."""
     sent = 0
     with suppress(psutil.NoSuchProcess):
-        for zygote in psutil.Process(mesh.process(service).pid).children():
-            for decoder in zygote.children():
-                decoder.send_signal(number)
-                sent += 1
+        for decoder in confined_processes(mesh.process(service).pid):
+            decoder.send_signal(number)
+            sent += 1
     return sent
 
 

@@ -26,12 +26,12 @@ class Effort:
     """What a fuzzer may spend.
 
     :ivar seconds: after which it ends, done or not; generous, since machines differ.
-    :ivar cases: after which it ends as well; None goes on as long as there is time.
+    :ivar bounded: whether it ends as well after as many cases as a fuzzer says; else it goes on while there is time.
     :ivar seed: of its random numbers.
     """
 
     seconds: float
-    cases: int | None
+    bounded: bool
     seed: int
 
 
@@ -40,9 +40,9 @@ def effort(request: pytest.FixtureRequest) -> Effort:
     """The same cases with every run; with KINEMESH_FUZZ_MINUTES, others each time, for so long over all fuzzers."""
     minutes = float(os.environ.get("KINEMESH_FUZZ_MINUTES", "0"))
     if not minutes:
-        return Effort(30.0, 150, 1)
+        return Effort(30.0, True, 1)
     fuzzers = sum("effort" in getattr(item, "fixturenames", ()) for item in request.session.items)
-    return Effort(60 * minutes / fuzzers, None, secrets.randbelow(2**31))
+    return Effort(60 * minutes / fuzzers, False, secrets.randbelow(2**31))
 
 
 @dataclass(frozen=True, slots=True)

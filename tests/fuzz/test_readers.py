@@ -61,7 +61,7 @@ def fuzzed(effort: Effort, seeds: list[bytes], read: Callable[[bytes], object], 
     rng = random.Random(effort.seed)
     deadline = time.monotonic() + effort.seconds
     done = refused = 0
-    while time.monotonic() < deadline and (effort.cases is None or done < cases):
+    while time.monotonic() < deadline and (not effort.bounded or done < cases):
         data = mutated(rng.choice(seeds), rng) if rng.random() < 0.9 else rng.randbytes(rng.randrange(300))
         done += 1
         try:

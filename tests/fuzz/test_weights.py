@@ -64,5 +64,5 @@ def test_weights(effort: Effort, seeds: list[tuple[str, bytes]], tmp_path: Path)
         assert told["imported"] == _IMPORTS
         assert told["refused"] > _FILES // 20
         shutil.rmtree(folder)
-        if effort.cases or time.monotonic() > deadline:
+        if effort.bounded or time.monotonic() > deadline:
             break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from kinemesh.embedded import Supervisor, free_ports, triton
 from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.inference.detector import detector, find, letterbox, padded, scaled
 from kinemesh.testing.fixtures import triton_python
+from kinemesh.testing.real_data import real_data
 
 Import = Callable[..., dict[str, Any]]
 
@@ -124,9 +124,7 @@ async def test_imported_models_are_served(take_in: Import, weights: Path, tmp_pa
     ],
 )
 def test_networks_of_others(file: str, labels: list[str], take_in: Import) -> None:
-    if not (folder := os.environ.get("KINEMESH_TEST_DATA")):
-        pytest.skip("KINEMESH_TEST_DATA is not set")
-    network = Path(folder) / "models" / file
+    network = real_data() / "models" / file
     assert take_in(network)["error"]["reason"] == "LABELS_NEEDED"
     answer = take_in(network, *(f"--label={label}" for label in labels))
     assert answer["labels"] == labels

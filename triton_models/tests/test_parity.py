@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from kinemesh.inference import TritonClient
 from kinemesh.testing.fixtures import TritonServer, triton_python
+from kinemesh.testing.real_data import real_data
 from kinemesh_pose.domain import tracking
 from kinemesh_pose.domain.tracking import CropLandmarks, FramePoses, Options
 
@@ -66,10 +66,7 @@ def photo_clip(folder: Path, count: int = 90) -> Frames:
 
 
 def real_clip(name: str) -> Frames:
-    folder = os.environ.get("KINEMESH_TEST_DATA")
-    if not folder:
-        pytest.skip("KINEMESH_TEST_DATA is not set")
-    with av.open(str(Path(folder) / "media" / name)) as container:
+    with av.open(str(real_data() / "media" / name)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 

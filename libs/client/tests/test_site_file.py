@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from kinemesh.errors import InvalidArgument
 from kinemesh.geometry import homography
+from kinemesh.testing.real_data import real_data
 from kinemesh_client.site_file import SiteFile, read_site
 from kinemesh_client.site_homography import HomographyFile, homography_of_points
 
@@ -221,10 +221,7 @@ def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, content: bytes
 @pytest.mark.data
 def test_real_calibrations_are_read() -> None:
     """Two synthetic cameras over one floor, whose points must agree about a place that both see."""
-    given = os.environ.get("KINEMESH_TEST_DATA")
-    if not given:
-        pytest.skip("KINEMESH_TEST_DATA is not set")
-    folder = Path(given) / "geometry" / "synth2cam"
+    folder = real_data() / "geometry" / "synth2cam"
     content = json.loads((folder / "config.json").read_text())
     for name, sensor in content["sensors"].items():
         found = homography_of_points(sensor, name)

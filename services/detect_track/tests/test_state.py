@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinemesh.errors import FailedPrecondition, InvalidArgument
+from kinemesh.testing.real_data import real_data
 from kinemesh_detect_track.domain.state import CameraPath, TrackerState, fresh_state
 from kinemesh_detect_track.domain.tracker import Detections, Parameters, step
 
@@ -78,10 +77,7 @@ def test_every_cut_of_a_made_up_scene(seed: int, frames: int, things: int, embed
 
 @pytest.mark.data
 def test_every_cut_of_a_real_crowd() -> None:
-    folder = os.environ.get("KINEMESH_TEST_DATA")
-    if not folder:
-        pytest.skip("KINEMESH_TEST_DATA names no folder with MOT17")
-    found = np.loadtxt(Path(folder) / "mot/MOT17/MOT17-09-FRCNN/det/det.txt", delimiter=",")
+    found = np.loadtxt(real_data() / "mot/MOT17/MOT17-09-FRCNN/det/det.txt", delimiter=",")
     frames = []
     for number in range(1, int(found[:, 0].max()) + 1):
         rows = found[found[:, 0] == number]

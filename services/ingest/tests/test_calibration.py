@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,6 +15,7 @@ import pytest
 from kinemesh import errors
 from kinemesh.geometry.homography import Floats, apply, inverse
 from kinemesh.geometry.lens import Lens, Model, bent
+from kinemesh.testing.real_data import real_data
 from kinemesh_ingest.domain.calibration import (
     Matrix,
     Points,
@@ -278,10 +277,7 @@ def test_what_determines_no_homography_is_refused(given: Any, reason: str, map_t
 
 @pytest.mark.data
 def test_a_matrix_of_rows_and_columns_lays_real_walkers_on_the_ground() -> None:
-    folder = os.environ.get("KINEMESH_TEST_DATA")
-    if not folder:
-        pytest.skip("KINEMESH_TEST_DATA names no folder with ETH_seq_eth")
-    site = Path(folder) / "geometry" / "ETH_seq_eth"
+    site = real_data() / "geometry" / "ETH_seq_eth"
     given = read_calibration((site / "H.txt").read_bytes())
     found = fitted(given, Conventions(image_yx=True), View(size=(640, 480)))
     walked = np.loadtxt(site / "obsmat.txt")[:, [2, 4]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from scipy.special import comb
 
 from kinemesh.geometry.homography import apply, inverse
 from kinemesh.results.matches import Verdict
+from kinemesh.testing.real_data import real_data
 from kinemesh_matcher.domain.features import detect, roots
 from kinemesh_matcher.domain.fitting import LEAST_PAIRS, Model
 from kinemesh_matcher.domain.matching import (
@@ -257,10 +257,7 @@ def test_large_references_have_larger_units() -> None:
 
 
 def real() -> tuple[Path, dict[str, Any]]:
-    folder = os.environ.get("KINEMESH_TEST_DATA")
-    if not folder:
-        pytest.skip("KINEMESH_TEST_DATA names no folder with pairs of pictures")
-    matching = Path(folder) / "geometry" / "matching"
+    matching = real_data() / "geometry" / "matching"
     return matching, json.loads((matching / "gt_points.json").read_text())
 
 

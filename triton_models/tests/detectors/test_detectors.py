@@ -24,6 +24,7 @@ from kinemesh.errors import InvalidArgument
 from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.inference.detector import detector, find, letterbox, padded, scaled
 from kinemesh.testing.fixtures import TritonServer, triton_python
+from kinemesh.testing.real_data import real_data
 
 HEIGHT, WIDTH = 64, 96
 Probe = Callable[..., dict[str, Any]]
@@ -288,10 +289,7 @@ def test_what_cannot_be_added_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def data() -> Path:
-    folder = os.environ.get("KINEMESH_TEST_DATA")
-    if not folder:
-        pytest.skip("KINEMESH_TEST_DATA is not set")
-    return Path(folder)
+    return real_data()
 
 
 @pytest.mark.data

@@ -22,6 +22,7 @@ from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.inference.embedder import crops, embed, embedder
 from kinemesh.inference.served import default_model
 from kinemesh.testing.fixtures import TritonServer, triton_python
+from kinemesh.testing.real_data import real_data
 from kinemesh_models.importing.drawn_people import drawn_person
 from kinemesh_models.part_colors import DIMENSION, describe
 
@@ -230,14 +231,13 @@ def test_network_in_two_files(networks: Any, tmp_path: Path) -> None:
 
 @pytest.mark.data
 async def test_manifest_answers_as_the_network_itself(supervisor: Supervisor, tmp_path: Path) -> None:
-    if not (data := os.environ.get("KINEMESH_TEST_DATA")):
-        pytest.skip("KINEMESH_TEST_DATA is not set")
+    data = real_data()
     names = {"person_reid_0287": "0287", "person_reid_0248": "0248"}
     for name in names:
-        answer = await asyncio.to_thread(add, name, tmp_path / "own" / "models", Path(data) / "models")
+        answer = await asyncio.to_thread(add, name, tmp_path / "own" / "models", data / "models")
         assert (answer["model"], answer["dimension"], answer["labels"]) == (name, 256, [])
-        assert await asyncio.to_thread(add, name, tmp_path / "own" / "models", Path(data) / "models") == answer
-    shown = await asyncio.to_thread(_cut, Path(data) / "media" / "stills" / "crowd.jpg")
+        assert await asyncio.to_thread(add, name, tmp_path / "own" / "models", data / "models") == answer
+    shown = await asyncio.to_thread(_cut, data / "media" / "stills" / "crowd.jpg")
     np.save(tmp_path / "pictures.npy", shown)
     ports = free_ports(triton.PORTS)
     served = triton.TritonModels(triton_python(), tmp_path / "own" / "models")
@@ -246,7 +246,7 @@ async def test_manifest_answers_as_the_network_itself(supervisor: Supervisor, tm
         assert await default_model(client, "embedder") == "person_reid_0287"
         for name, number in names.items():
             vectors = await embed(client, await embedder(client, name), shown)
-            file = Path(data) / "models" / f"person-reidentification-retail-{number}.onnx"
+            file = data / "models" / f"person-reidentification-retail-{number}.onnx"
             arguments = [str(file), str(tmp_path / "pictures.npy"), str(tmp_path / "theirs.npy")]
             await asyncio.to_thread(
                 subprocess.run, [str(triton_python()), "-c", PLAIN, *arguments], check=True, timeout=120

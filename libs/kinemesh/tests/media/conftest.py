@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kinemesh.media.synthetic import write_clip
+from kinemesh.testing.real_data import real_data
 
 FRAMES = 80
 CONSTANT = [3000 * number for number in range(FRAMES)]
@@ -102,6 +103,4 @@ REAL: list[Path | None] = [*real_clips()] or [None]
 
 @pytest.fixture(params=REAL, ids=lambda path: path.stem if path else "unset")
 def real_clip(request: pytest.FixtureRequest) -> Path:
-    if request.param is None:
-        pytest.skip("KINEMESH_TEST_DATA names no folder of real footage")
-    return Path(request.param)
+    return Path(request.param or real_data())

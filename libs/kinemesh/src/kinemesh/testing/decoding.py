@@ -13,8 +13,8 @@ IN_PROCESS: Final = Decoder(DecodingSettings(confined=False))
 """Starts no processes. That confined decoding gives the same bytes has tests of its own."""
 
 
-def confined_processes() -> set[psutil.Process]:
-    """Our confined processes: those at work, and those about to end."""
-    ours = psutil.Process().children()
-    zygotes = [one for one in ours if "kinemesh.confined.zygote" in (one.as_dict(["cmdline"])["cmdline"] or ())]
+def confined_processes(pid: int | None = None) -> set[psutil.Process]:
+    """The confined processes of ``pid``, or else our own: those at work, and those about to end."""
+    family = psutil.Process(pid).children()
+    zygotes = [one for one in family if "kinemesh.confined.zygote" in (one.as_dict(["cmdline"])["cmdline"] or ())]
     return {one for zygote in zygotes for one in zygote.children()}
