@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -77,10 +78,21 @@ async def holds(condition: Callable[[], bool]) -> None:
     await until(so)
 
 
+async def told_anew(source: str) -> None:
+    """Until all is told of a round that began after this call: the one that is under way may have asked before it."""
+
+    async def next_round() -> None:
+        before = value("gathered_timestamp_seconds", source=source)
+        await holds(lambda: value("gathered_timestamp_seconds", source=source) != before)
+
+    await next_round()
+    await next_round()
+
+
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "_INTERVAL_S", 0.1)
-    monkeypatch.setattr(gathering, "_ASK_S", 2.0)
+    monkeypatch.setattr(gathering, "_ASK_S", 20.0)
     monkeypatch.setattr(gathering, "_OLD_S", 0.0)
 
 
@@ -94,7 +106,8 @@ async def test_queues_outcomes_and_dead_letters(engine: AsyncEngine, broker: tup
     taken = await bus.jetstream.pull_subscribe_bind(consumer.durable, consumer.stream)
     [message] = await taken.fetch(1, timeout=10)
     async with gathered(engine, bus):
-        await holds(lambda: value("queue_tasks", stage="pose", state="in_hand") == 1)
+        await told_anew("broker")
+        assert value("queue_tasks", stage="pose", state="in_hand") == 1
         assert value("queue_tasks", stage="pose", state="waiting") == 2
         # Alerts are about their growth, which is only seen of what was there before.
         assert value("task_failures_total", stage="pose", reason="WORKER_LOST") == 0
@@ -112,13 +125,14 @@ async def test_queues_outcomes_and_dead_letters(engine: AsyncEngine, broker: tup
         assert (value("outcomes_oldest_seconds") or 0) > 0
         assert value("stream_limit_bytes", stream="KINEMESH_TASKS") == 256 * 2**20
         assert 0 < (value("stream_bytes", stream="KINEMESH_TASKS") or 0) < 10_000
-        await message.ack()
+        await message.ack_sync()
         for _ in range(2):
-            await (await taken.fetch(1, timeout=10))[0].ack()
+            await (await taken.fetch(1, timeout=10))[0].ack_sync()
         outcomes = await bus.jetstream.pull_subscribe_bind(CONDUCTOR.durable, CONDUCTOR.stream)
-        await (await outcomes.fetch(1, timeout=10))[0].ack()
-        await holds(lambda: value("outcomes") == 0)
-        await holds(lambda: value("queue_oldest_seconds", stage="pose", state="in_hand") == 0)
+        await (await outcomes.fetch(1, timeout=10))[0].ack_sync()
+        await told_anew("broker")
+        assert value("outcomes") == 0
+        assert value("queue_oldest_seconds", stage="pose", state="in_hand") == 0
         assert value("queue_tasks", stage="pose", state="waiting") == 0
         assert value("queue_oldest_seconds", stage="pose", state="waiting") == 0
         assert value("outcomes_oldest_seconds") == 0
@@ -151,7 +165,8 @@ async def test_what_waits_in_the_catalogue(engine: AsyncEngine, broker: tuple[Bu
         for statement, values in STATEMENTS:
             await connection.execute(text(statement), values)
     async with gathered(engine, broker[0]):
-        await holds(lambda: value("jobs", pipeline="pose", state="RUNNING") == 2)
+        await told_anew("database")
+        assert value("jobs", pipeline="pose", state="RUNNING") == 2
         assert value("jobs", pipeline="pose", state="QUEUED") == 1
         assert value("jobs", pipeline="pitstop", state="QUEUED") == 0
         assert value("jobs", pipeline="pose", state="SUCCEEDED") is None, "these are counted as they end"
@@ -163,10 +178,11 @@ async def test_what_waits_in_the_catalogue(engine: AsyncEngine, broker: tuple[Bu
         assert value("uploads_pending") == 1
         assert value("models", state="READY") == 0
         await holds(lambda: (value("outbox_stuck_seconds") or 0) > 0.3)
+        begin_s = time.monotonic()
         async with engine.begin() as connection:
             await connection.execute(text("DELETE FROM outbox WHERE message_id = '1'"))
         await holds(lambda: value("outbox_messages") == 1)
-        assert (value("outbox_stuck_seconds") or 0) < 0.3, "another one is the next"
+        assert (value("outbox_stuck_seconds") or 0) < time.monotonic() - begin_s, "another one is the next"
         async with engine.begin() as connection:
             await connection.execute(text("DELETE FROM outbox"))
         await holds(lambda: value("outbox_messages") == 0)

@@ -86,9 +86,13 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
     :raises FailedPrecondition: BROKER_TOPOLOGY, when the broker has streams of these names that cannot be changed;
         BROKER_FILE, when a file of credentials or certificates cannot be used.
     """
+    client, opener = Client(), asyncio.current_task()
     said: set[str] = set()  # one line per kind of failure, until the broker is back
 
     async def on_error(error: Exception) -> None:
+        if client.is_closed and asyncio.current_task() is not opener:
+            # Python 3.11's wait_for loses a cancellation that meets a refusal: the client would try for ever.
+            raise asyncio.CancelledError
         kind = type(error).__name__
         if kind not in said:
             said.add(kind)
@@ -100,7 +104,6 @@ async def connect(settings: NatsSettings, name: str) -> AsyncIterator[Bus]:
         _log.info("broker is back", url=settings.url)
 
     identity = identity_of(settings)
-    client = Client()
     try:
         await client.connect(
             settings.url,
