@@ -36,7 +36,7 @@ from kinemesh.environment.v1 import environment_pb2
 from kinemesh.geometry import homography
 from kinemesh.results.sightings import SightingRows
 from kinemesh_client import KinemeshClient
-from kinemesh_client.local import temporary_mesh
+from kinemesh_client.temporary import temporary_mesh
 from kinemesh_detect_track.associating import Part, Recording, associated
 from kinemesh_detect_track.domain.association.clock import Clock, Recorded, Schedule, schedule_of
 from kinemesh_detect_track.domain.association.people import nobody

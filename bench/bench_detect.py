@@ -37,7 +37,8 @@ from kinemesh.media import build_index, decode
 from kinemesh.nv12 import Image
 from kinemesh.pipelining import in_flight
 from kinemesh_client import Job, KinemeshClient
-from kinemesh_client.local import find_models, temporary_mesh
+from kinemesh_client.local import find_models
+from kinemesh_client.temporary import temporary_mesh
 
 _HERE: Final = Path(__file__).parent
 _LIMIT_S: Final = 3600.0

@@ -41,8 +41,9 @@ from rich.table import Table
 
 from kinemesh_client import Job, KinemeshClient
 from kinemesh_client.cli.demo import make_clip
-from kinemesh_client.local import find_models, temporary_mesh
+from kinemesh_client.local import find_models
 from kinemesh_client.stages import StageTimes
+from kinemesh_client.temporary import temporary_mesh
 
 _LOOP = Path(__file__).with_name("plain_loop.py")
 _LOOP_S = 3600.0

@@ -33,7 +33,7 @@ from kinemesh.inference.embedder import crops, embed, embedder
 from kinemesh.inference.settings import TritonSettings
 from kinemesh.media import build_index, decode
 from kinemesh_client import KinemeshClient
-from kinemesh_client.local import temporary_mesh
+from kinemesh_client.temporary import temporary_mesh
 from kinemesh_detect_track.domain.quality import hidden, shown
 
 _CLIP: Final = "media/supervision_crowd_walking.mp4"

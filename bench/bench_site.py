@@ -28,11 +28,11 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from kinemesh.embedded import Mesh
+from kinemesh.embedded.mesh import Mesh
 from kinemesh.media.synthetic import write_clip
 from kinemesh.testing.rest import Rest
 from kinemesh.testing.watchers import Watcher, watchers
-from kinemesh_client.local import temporary_mesh
+from kinemesh_client.temporary import temporary_mesh
 
 _LIMIT_S: Final = 3600.0
 _SAMPLE_S: Final = 1.0

@@ -45,7 +45,8 @@ from rich.table import Table
 from soak_jobs import Clips, run_one, write_clips
 from soak_remains import remains
 
-from kinemesh.embedded import SERVICES, Mesh, MeshConfig
+from kinemesh.embedded.environment import SERVICES
+from kinemesh.embedded.mesh import Mesh, MeshConfig
 from kinemesh_client import KinemeshClient
 from kinemesh_client.local import find_models
 

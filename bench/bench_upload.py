@@ -26,7 +26,7 @@ import psutil
 from rich.console import Console
 from soak_remains import remains
 
-from kinemesh.embedded import Mesh, MeshConfig
+from kinemesh.embedded.mesh import Mesh, MeshConfig
 from kinemesh.media.synthetic import write_clip
 
 _MIB: Final = 1024 * 1024

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 from peak import peak_mb
 
-from kinemesh.embedded import Mesh
+from kinemesh.embedded.mesh import Mesh
 
 
 def peaks_mb(mesh: Mesh) -> dict[str, float]:

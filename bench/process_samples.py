@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from kinemesh.embedded import Mesh
+from kinemesh.embedded.mesh import Mesh
 
 _KIB = 1024
 

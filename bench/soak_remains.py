@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from kinemesh.bus.connection import connect
 from kinemesh.bus.topology import EVENTS, OUTCOMES, TASKS
-from kinemesh.embedded import Mesh
+from kinemesh.embedded.mesh import Mesh
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore, S3Settings
 

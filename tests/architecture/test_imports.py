@@ -23,16 +23,27 @@ def test_imports_point_one_way_and_the_domain_is_pure() -> None:
 
 @pytest.mark.parametrize("service", ["detect_track", "gateway", "ingest", "matcher", "pose", "render"])
 def test_a_domain_loads_no_transport(service: str) -> None:
-    package = f"kinemesh_{service}.domain"
-    program = (
-        "import importlib, pkgutil, sys\n"
-        f"package = importlib.import_module({package!r})\n"
-        "for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
-        "    importlib.import_module(module.name)\n"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120)
-    loaded = set(done.stdout.split())
+    loaded = loaded_with(f"kinemesh_{service}.domain")
     assert "kinemesh_" + service in loaded
     transports = {"alembic", "av", "fastapi", "google", "grpc", "httpx", "minio", "nats", "psycopg", "sqlalchemy"}
     assert loaded & (transports | {"opentelemetry", "pyarrow", "structlog", "tritonclient"}) == set()
+
+
+def test_a_command_is_not_kept_waiting_for_what_others_need() -> None:
+    """A second for each: they are loaded when a command runs that needs them."""
+    loaded = loaded_with("kinemesh_client.cli.app")
+    assert "kinemesh_client" in loaded
+    assert loaded & {"av", "cv2", "google", "grpc", "jwt", "minio", "numpy", "pydantic", "websockets"} == set()
+
+
+def loaded_with(name: str) -> set[str]:
+    """All top-level packages that a module, or a package with all of its modules, loads."""
+    program = (
+        "import importlib, pkgutil, sys\n"
+        f"module = importlib.import_module({name!r})\n"
+        "for found in pkgutil.walk_packages(getattr(module, '__path__', ()), module.__name__ + '.'):\n"
+        "    importlib.import_module(found.name)\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120)
+    return set(done.stdout.split())

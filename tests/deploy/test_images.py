@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kinemesh.embedded import SERVICES
+from kinemesh.embedded.environment import SERVICES
 
 ROOT = Path(__file__).parents[2]
 UV = ROOT / ".tools/bin/uv"

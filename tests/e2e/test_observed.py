@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
-from kinemesh.embedded.mesh import Mesh, running_mesh
+from kinemesh.embedded.mesh import Mesh
+from kinemesh.embedded.running import running_mesh
 from kinemesh.testing.otlp import Collector
 from kinemesh.testing.rest import Rest
 from kinemesh.testing.waiting import until

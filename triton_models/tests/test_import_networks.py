@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kinemesh.embedded import Supervisor, free_ports, triton
+from kinemesh.embedded import triton
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.inference.detector import detector, find, letterbox, padded, scaled
 from kinemesh.testing.fixtures import triton_python

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kinemesh.embedded import running_mesh
+from kinemesh.embedded.running import running_mesh
 from kinemesh.media.synthetic import write_clip
 from kinemesh.testing.fixtures import build_models
 from kinemesh.testing.waiting import until

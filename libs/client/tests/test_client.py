@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from kinemesh.embedded import free_ports
+from kinemesh.embedded.ports import free_ports
 from kinemesh.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from kinemesh.storage import ObjectStore, Part
 from kinemesh_client import Box, Job, JobEvent, KinemeshClient, PersonResult, TrackedObject

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kinemesh.embedded import running_mesh
+from kinemesh.embedded.running import running_mesh
 from kinemesh.testing.waiting import until
 from kinemesh_client.testing import PROGRAM, environment, traces_of
 

@@ -13,7 +13,7 @@ import pytest_asyncio
 from grpc_health.v1._async import HealthServicer
 
 from kinemesh.bus.connection import Bus, connect
-from kinemesh.embedded import free_ports
+from kinemesh.embedded.ports import free_ports
 from kinemesh.settings import NatsSettings
 from kinemesh.storage import ObjectStore
 from kinemesh_gateway.app import app

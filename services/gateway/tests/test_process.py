@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from kinemesh.bus.events import job_event, publish_event
-from kinemesh.embedded import free_ports
+from kinemesh.embedded.ports import free_ports
 from kinemesh.event.v1 import event_pb2
 from kinemesh.storage import keys
 

@@ -20,7 +20,9 @@ from kinemesh import errors
 from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.tasks import bury
 from kinemesh.bus.topology import CONDUCTOR, STAGES, stage_consumer, task_subject
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.settings import NatsSettings
 from kinemesh.task.v1 import task_pb2
 from kinemesh.testing.waiting import until

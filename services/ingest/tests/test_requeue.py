@@ -18,7 +18,9 @@ from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.consume import consume
 from kinemesh.bus.events import last_state
 from kinemesh.bus.topology import OUTCOMES, TASKS, outcome_subject, stage_consumer
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.settings import NatsSettings
 from kinemesh.task.v1 import task_pb2
 from kinemesh.testing.waiting import until

@@ -19,7 +19,9 @@ from google.protobuf import text_format
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 
-from kinemesh.embedded import Supervisor, free_ports, triton
+from kinemesh.embedded import triton
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.errors import InvalidArgument
 from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.inference.detector import detector, find, letterbox, padded, scaled

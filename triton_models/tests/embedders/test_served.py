@@ -16,7 +16,9 @@ import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 
-from kinemesh.embedded import Supervisor, free_ports, triton
+from kinemesh.embedded import triton
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.errors import FailedPrecondition, InvalidArgument
 from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.inference.embedder import crops, embed, embedder

@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx
 
 from kinemesh.errors import DeadlineExceeded, InvalidArgument
-from kinemesh_client import transfer, uploading, watching
+from kinemesh_client import transfer, uploading
 from kinemesh_client.answers import answer, unreachable
 from kinemesh_client.attempts import Attempts
 from kinemesh_client.credentials import Bearer, Fetch, exchanging, of_environment
@@ -184,6 +184,8 @@ class KinemeshClient:
 
     def watch(self, job_id: str, since: int = 0) -> AsyncIterator[JobEvent]:
         """A job's events, from the first or after sequence ``since``, up to its last state; see :mod:`watching`."""
+        from kinemesh_client import watching
+
         return watching.watch(self.url, path_id(job_id), since, self.get_job, self._bearer.headers)
 
     async def download(

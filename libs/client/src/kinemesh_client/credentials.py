@@ -11,7 +11,6 @@ from typing import Final
 import httpx
 
 from kinemesh.access.identity import LOCAL_OWNER, SCOPES, Identity
-from kinemesh.access.tokens import Tokens
 from kinemesh_client.answers import answer, unreachable
 
 API_KEY: Final = "KINEMESH_API_KEY"
@@ -20,6 +19,8 @@ _EARLY_S: Final = 30.0  # a token is renewed so long before its end
 _SIGNED_S: Final = 300
 _EXCHANGE: Final = httpx.Timeout(20.0, connect=5.0)
 
+Headers = Callable[[], Awaitable[dict[str, str]]]
+"""What to open a WebSocket with; asked anew for each."""
 Fetch = Callable[[], Awaitable[tuple[str, float]]]
 """Answers with a new token and for how many seconds it is valid."""
 
@@ -72,6 +73,8 @@ def exchanging(url: str, api_key: str) -> Fetch:
 
 def signing(secret: str) -> Fetch:
     """Signs tokens of the machine's own user, who may do everything: whoever has the secret may anyway."""
+    from kinemesh.access.tokens import Tokens
+
     tokens = Tokens(secret)
 
     async def fetch() -> tuple[str, float]:

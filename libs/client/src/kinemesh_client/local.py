@@ -1,19 +1,16 @@
-"""The mesh on this machine: its models in this checkout, the one that runs, and temporary ones."""
+"""The mesh on this machine: its models in this checkout, the one that runs."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from kinemesh.embedded import Mesh, MeshConfig, TritonModels, running_mesh
 from kinemesh.embedded.credentials import load_secrets
+from kinemesh.embedded.running import running_mesh
+from kinemesh.embedded.triton import TritonModels
 from kinemesh.errors import FailedPrecondition, Unavailable
 from kinemesh_client.credentials import Fetch, signing
 
@@ -88,26 +85,6 @@ def running_url(data_dir: Path) -> str | None:
     """The URL of the mesh that runs in a data folder, if one does."""
     described = running_mesh(data_dir)
     return None if described is None else str(described["http"])
-
-
-@asynccontextmanager
-async def temporary_mesh(models: str, brought: Path | None = None) -> AsyncIterator[Mesh]:
-    """A mesh on free ports that has taken hold of a folder of its own, which goes with it; still to be started.
-
-    :param brought: the data folder of a mesh that does not run, whose added and imported models are served as well.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="kinemesh-"))
-    try:
-        config = MeshConfig(data_dir=folder, models=find_models(models), http_port=0, durable=False)
-        async with Mesh(config) as mesh:
-            if brought is not None and (own := brought / mesh.layout.models.name).is_dir():
-                # Copied: what is imported or removed here is nothing to the mesh that they belong to.
-                await asyncio.to_thread(
-                    shutil.copytree, own, mesh.layout.models, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True
-                )
-            yield mesh
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def spawn(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:

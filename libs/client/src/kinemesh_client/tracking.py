@@ -7,13 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from websockets.exceptions import InvalidHandshake
-
+from kinemesh_client.credentials import Headers
 from kinemesh_client.detections import Box, Json
 from kinemesh_client.environments import Call
 from kinemesh_client.paths import path_id
 from kinemesh_client.resources import Page
-from kinemesh_client.watching import Headers, resumed
 
 ENDED: Final = frozenset(("COMPLETED", "FAILED", "CANCELLED"))
 """Statuses that a task does not leave."""
@@ -179,6 +177,10 @@ class Tracking:
         :raises NotFound: the task is unknown.
         :raises Unavailable: ``MESH_UNREACHABLE``, when the mesh stays away.
         """
+        from websockets.exceptions import InvalidHandshake
+
+        from kinemesh_client.watching import resumed
+
         following, latest = since_frame, None
         stream = f"/ws/tracking/{path_id(task_id)}"
 

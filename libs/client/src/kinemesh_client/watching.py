@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import CloseCode
 
 from kinemesh.errors import Internal, InvalidArgument, NotFound, PermissionDenied, Unauthenticated, Unavailable
+from kinemesh_client.credentials import Headers
 from kinemesh_client.resources import Job, JobEvent
 
 _OPEN_S: Final = 5.0
@@ -27,8 +28,6 @@ _PAUSE_S: Final = 0.5
 _POLL_S: Final = 0.5
 _LARGEST_MESSAGE: Final = 32 * 1024 * 1024
 
-Headers = Callable[[], Awaitable[dict[str, str]]]
-"""What to open a WebSocket with; asked anew for each."""
 GetJob = Callable[[str], Awaitable[Job]]
 
 

@@ -15,7 +15,9 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from kinemesh.bus.connection import connect
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.inference import TritonSettings
 from kinemesh.settings import NatsSettings
 from kinemesh.testing.fixtures import S3Server

@@ -13,7 +13,9 @@ from nats.js.errors import NotFoundError
 from kinemesh.bus import tasks
 from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.topology import TASKS, Consumer, task_subject
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.settings import NatsSettings
 
 

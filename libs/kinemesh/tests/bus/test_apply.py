@@ -11,7 +11,9 @@ from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
 from kinemesh.bus.topology import CONSUMERS, DEAD_LETTERS, TASKS, streams
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 
 
 async def _run(url: str, **env: str) -> tuple[int, str]:

@@ -10,7 +10,9 @@ import pytest
 from nats.aio.transport import TcpTransport
 
 from kinemesh.bus.connection import connect
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.settings import NatsSettings
 from kinemesh.testing.waiting import until
 

@@ -13,7 +13,9 @@ from kinemesh import errors
 from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.events import job_event, last_state, publish_event, replay
 from kinemesh.bus.topology import EVENTS, event_subject
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.event.v1 import event_pb2
 from kinemesh.settings import NatsSettings
 

@@ -12,8 +12,10 @@ import trustme
 from pydantic import SecretStr
 
 from kinemesh.bus.connection import connect
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
 from kinemesh.embedded.credentials import NATS_USER
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.errors import FailedPrecondition
 from kinemesh.settings import NatsSettings
 

@@ -11,7 +11,9 @@ from nats.js.api import RetentionPolicy, StreamConfig
 from kinemesh import errors
 from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.topology import CONSUMERS, DEAD_LETTERS, EVENTS, OUTCOMES, TASKS, streams
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.settings import NatsSettings
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from kinemesh.embedded.backup import restore_backup, write_backup
 from kinemesh.embedded.credentials import load_secrets
-from kinemesh.embedded.environment import Layout
+from kinemesh.embedded.layout import Layout
 from kinemesh.embedded.postgres import installed_major
 from kinemesh.errors import AlreadyExists, FailedPrecondition, InvalidArgument, KinemeshError
 

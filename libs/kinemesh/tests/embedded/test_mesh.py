@@ -19,19 +19,17 @@ import psutil
 import psycopg
 import pytest
 
-from kinemesh.embedded import Mesh, MeshConfig, State, TritonModels, free_ports, mesh, running_mesh, stop_running
 from kinemesh.embedded.credentials import load_secrets
-from kinemesh.embedded.environment import (
-    SERVICES,
-    Layout,
-    Ports,
-    choose_ports,
-    instances,
-    service_environment,
-)
+from kinemesh.embedded.environment import SERVICES, Ports, choose_ports, instances, service_environment
+from kinemesh.embedded.layout import Layout
+from kinemesh.embedded.mesh import Mesh, MeshConfig, mesh
+from kinemesh.embedded.ports import free_ports
 from kinemesh.embedded.postgres import postgres_spec, postgres_url
+from kinemesh.embedded.process import State
+from kinemesh.embedded.running import running_mesh, stop_running
 from kinemesh.embedded.seaweedfs import s3_settings
 from kinemesh.embedded.supervisor import Supervisor
+from kinemesh.embedded.triton import TritonModels
 from kinemesh.errors import FailedPrecondition
 from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.storage import ObjectStore
@@ -93,7 +91,7 @@ async def test_one_mesh_per_folder_and_stopping_from_outside(config: MeshConfig,
     assert not await stop_running(config.data_dir)
     script = (
         "import asyncio, pathlib, signal\n"
-        "from kinemesh.embedded import MeshConfig, mesh\n"
+        "from kinemesh.embedded.mesh import MeshConfig, mesh\n"
         "async def main():\n"
         "    stop = asyncio.Event()\n"
         "    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)\n"

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 
-from kinemesh.embedded import free_ports
+from kinemesh.embedded.ports import free_ports
 
 
 def test_ports_are_free_and_different() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from kinemesh.embedded import ServerSpec, State, Supervisor
+from kinemesh.embedded.process import ServerSpec, State
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.errors import Unavailable
 
 # Announces itself by a file and waits; what it does before is given.
@@ -157,7 +158,7 @@ import asyncio, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 import test_supervisor as these
-from kinemesh.embedded import Supervisor
+from kinemesh.embedded.supervisor import Supervisor
 
 async def main():
     folder = Path({folder!r})

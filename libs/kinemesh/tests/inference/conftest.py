@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from kinemesh.embedded import Supervisor, free_ports, triton
+from kinemesh.embedded import triton
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.inference import TritonClient, TritonSettings
 from kinemesh.inference.shared_memory import PREFIX
 from kinemesh.testing.fixtures import TritonServer, triton_python

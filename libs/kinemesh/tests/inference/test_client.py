@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from kinemesh.embedded import free_ports
+from kinemesh.embedded.ports import free_ports
 from kinemesh.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, Unavailable
 from kinemesh.inference import Sequence, TritonClient, TritonSettings
 from kinemesh.testing.fixtures import TritonServer

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from kinemesh.embedded import free_ports
+from kinemesh.embedded.ports import free_ports
 from kinemesh.errors import FailedPrecondition, NotFound, Unavailable
 from kinemesh.inference import TritonClient, TritonSettings
 

@@ -19,7 +19,7 @@ from opentelemetry import trace
 
 from kinemesh import errors
 from kinemesh.access.identity import LOCAL_OWNER
-from kinemesh.embedded import free_ports
+from kinemesh.embedded.ports import free_ports
 from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
 from kinemesh.serving.channel import call, open_channel, stream
 from kinemesh.serving.health import HealthServicer

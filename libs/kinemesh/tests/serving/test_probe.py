@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
-from kinemesh.embedded import free_ports
+from kinemesh.embedded.ports import free_ports
 from kinemesh.serving.probe import near
 from kinemesh.testing.certificates import certificate, write_tls
 from kinemesh.testing.waiting import until

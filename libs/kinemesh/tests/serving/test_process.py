@@ -11,7 +11,9 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from kinemesh import errors
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
 from kinemesh.serving.channel import call, open_channel
 from kinemesh.testing.waiting import until

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from kinemesh.embedded import free_ports
+from kinemesh.embedded.ports import free_ports
 from kinemesh.errors import (
     FailedPrecondition,
     InvalidArgument,

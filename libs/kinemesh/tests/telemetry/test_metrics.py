@@ -7,7 +7,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from kinemesh.embedded import free_ports
+from kinemesh.embedded.ports import free_ports
 from kinemesh.settings import MetricsSettings
 from kinemesh.telemetry.metrics import FAILURES, TASK_SECONDS, serve_metrics
 

@@ -20,7 +20,9 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from kinemesh.bus.connection import connect
 from kinemesh.bus.topology import OUTCOMES, outcome_subject
-from kinemesh.embedded import Supervisor, free_ports, nats
+from kinemesh.embedded import nats
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
 from kinemesh.serving.channel import call, open_channel
 from kinemesh.settings import NatsSettings, TracingSettings

@@ -14,7 +14,6 @@ from kinemesh_client.cli.options import AsJson, Models
 from kinemesh_client.cli.output import err
 from kinemesh_client.cli.processing import Outcome, Request, into, process, report, temporary_client
 from kinemesh_client.cli.running import run
-from kinemesh_client.clip import write_clip
 
 # Seen well on the photo's orange suit, also on the small pictures of the contact sheet.
 _STYLE = {"colors": ["#ffd400", "#00e5ff", "#ff4fd8"], "line_thickness": 7, "joint_radius": 7, "trail_sec": 0.6}
@@ -46,6 +45,8 @@ async def _demo(video: Path | None, out_dir: Path | None, models: str) -> Outcom
 
 async def make_clip(video: Path) -> None:
     """Write the default clip."""
+    from kinemesh_client.clip import write_clip
+
     photo = video.with_suffix(".png")
     await local.fetch_photo(photo)
     await asyncio.to_thread(write_clip, photo, video)

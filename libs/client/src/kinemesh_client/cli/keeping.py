@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from kinemesh.embedded import running_mesh
 from kinemesh.embedded.backup import Backup, restore_backup, write_backup
-from kinemesh.embedded.environment import Layout
-from kinemesh.embedded.mesh import take_lock
+from kinemesh.embedded.layout import Layout
+from kinemesh.embedded.running import running_mesh, take_lock
 from kinemesh.errors import FailedPrecondition, NotFound
 from kinemesh.pipelining import in_thread
 from kinemesh_client import local

@@ -7,24 +7,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
 import typer
-from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 
-from kinemesh.embedded import Mesh, MeshConfig, State, Status, running_mesh, stop_running
+from kinemesh.embedded.running import running_mesh, stop_running
 from kinemesh.errors import InvalidArgument, Unavailable
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Models, reached
-from kinemesh_client.cli.output import err, out, print_json, print_table, print_wide, table
-from kinemesh_client.cli.queues import queues
+from kinemesh_client.cli.output import err, out, print_json, print_table
 from kinemesh_client.cli.running import Exit, Interrupted, run
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway on 127.0.0.1; 0 takes a free one.")]
@@ -60,48 +56,13 @@ def up(
     if detach:
         _detached(data_dir, models, port, host, auth)
         return
+    from kinemesh.embedded.mesh import MeshConfig
+    from kinemesh_client.cli.starting import serve
+
     config = MeshConfig(data_dir=data_dir, models=local.find_models(models), http_port=port, http_host=host, auth=auth)
     with suppress(Interrupted):
-        run(_serve(config))
+        run(serve(config))
     err.print("Stopped.")
-
-
-async def _serve(config: MeshConfig) -> None:
-    async with Mesh(config) as mesh:
-        await start_shown(mesh, out)
-        err.print("Ctrl-C stops everything.")
-        async for row in mesh.changes():
-            color = "green" if row.state is State.READY else "yellow"
-            out.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {row.name} is [{color}]{row.state.value}[/]")
-
-
-async def start_shown(mesh: Mesh, console: Console) -> None:
-    """Start a mesh and show how far that is: in a terminal all the time, elsewhere at the end."""
-    started = time.monotonic()
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-
-        async def show() -> None:
-            async for _ in mesh.changes():
-                live.update(status_table(mesh.status()), refresh=console.is_terminal)
-
-        showing = asyncio.create_task(show())
-        try:
-            await mesh.start()
-        finally:
-            showing.cancel()
-            live.update("")
-    print_wide(status_table(mesh.status()), console)
-    console.print(f"Ready in {time.monotonic() - started:.1f} s: [bold]{mesh.http_url}[/]")
-
-
-def status_table(rows: Iterable[Status]) -> Table:
-    """What runs where."""
-    cells = ((row.name, row.state.value, row.address, row.pid or "", _seconds(row)) for row in rows)
-    return table(("server", "state", "address", "pid", "start"), cells)
-
-
-def _seconds(row: Status) -> str:
-    return "" if row.start_seconds is None else f"{row.start_seconds:.1f} s"
 
 
 def _print_servers(described: dict[str, Any], health: Mapping[str, Any]) -> None:
@@ -165,6 +126,7 @@ def status(data_dir: DataDir = local.DATA_DIR, as_json: AsJson = False) -> None:
     described = running_mesh(data_dir)
     if described is None:
         raise Unavailable("MESH_NOT_RUNNING", f"No mesh runs in {data_dir}: start one with `kinemesh up`.")
+    from kinemesh_client.cli.queues import queues
 
     async def ask() -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
         async with reached("", data_dir) as client:

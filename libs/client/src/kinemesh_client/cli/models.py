@@ -6,7 +6,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import typer
 from rich.markup import escape
 
@@ -20,7 +19,6 @@ from kinemesh_client.cli.running import run
 from kinemesh_client.cli.weights import Weights, accepted, bring
 from kinemesh_client.client import KinemeshClient
 from kinemesh_client.detections import ModelTest
-from kinemesh_client.drawing import draw
 from kinemesh_client.resources import Model
 
 
@@ -186,6 +184,8 @@ def try_on(
 
     name, result = run(act())
     if out is not None:
+        from kinemesh_client.drawing import draw
+
         draw(picture, (result.width, result.height), result.detections, out)
     if as_json:
         annotated = {} if out is None else {"annotated": str(out.resolve())}
@@ -217,6 +217,8 @@ async def _default_detector(client: KinemeshClient) -> str:
 
 
 def _check_target(picture: Path, out: Path) -> None:
+    import cv2
+
     if not cv2.haveImageWriter(out.name):
         raise typer.BadParameter(f"{out} does not end like a picture, such as .png.", param_hint="--out")
     if not out.parent.is_dir():

@@ -15,7 +15,6 @@ from rich.progress import Progress
 
 from kinemesh.errors import KinemeshError, NotFound
 from kinemesh_client import local
-from kinemesh_client.cli.mesh import start_shown
 from kinemesh_client.cli.options import reached
 from kinemesh_client.cli.output import err, out, print_error, print_facts, print_json
 from kinemesh_client.cli.progress import bars, follow
@@ -193,7 +192,10 @@ async def client_or_temporary(url: str, data_dir: Path, models: str) -> AsyncIte
 @asynccontextmanager
 async def temporary_client(models: str, brought: Path | None = None) -> AsyncIterator[KinemeshClient]:
     """A client of a mesh that lives as long as this block, with the models that lie in the folder ``brought``."""
-    async with local.temporary_mesh(models, brought) as mesh:
+    from kinemesh_client.cli.starting import start_shown
+    from kinemesh_client.temporary import temporary_mesh
+
+    async with temporary_mesh(models, brought) as mesh:
         await start_shown(mesh, err)
         async with KinemeshClient(mesh.http_url, api_key="", tokens=of_secret()) as client:
             yield client

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from kinemesh.errors import Aborted
-from kinemesh.media.synthetic import write_clip
 from kinemesh_client import local
 from kinemesh_client.cli.options import AsJson, DataDir, Url, with_client
 from kinemesh_client.cli.output import out, print_json
@@ -39,6 +38,8 @@ def upload_trial(
 
 
 async def _try(client: KinemeshClient, seconds: int, keep: bool) -> dict[str, Any]:
+    from kinemesh.media.synthetic import write_clip
+
     took: dict[str, float] = {}
     began = time.monotonic()
 

@@ -11,7 +11,6 @@ import typer
 from rich.markup import escape
 
 from kinemesh_client import local
-from kinemesh_client.cli.live_map import LiveMap
 from kinemesh_client.cli.options import DataDir, Url, reached
 from kinemesh_client.cli.output import err, out
 from kinemesh_client.cli.running import Exit, run
@@ -32,6 +31,8 @@ def watch(
 
     Resumes by itself after a disconnect. Exits with 3 if the job fails.
     """
+    from kinemesh_client.cli.live_map import LiveMap
+
     if as_json and as_map:
         raise typer.BadParameter("Either --json or --map, not both.", param_hint="--map")
 

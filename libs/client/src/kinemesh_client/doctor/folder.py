@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import psutil
 
-from kinemesh.embedded.environment import Layout
 from kinemesh.embedded.guard import TAG
+from kinemesh.embedded.layout import Layout
 from kinemesh.embedded.ports import is_free
 from kinemesh.inference.shared_memory import PREFIX
 from kinemesh_client.doctor.findings import Finding, ok, problem, warning

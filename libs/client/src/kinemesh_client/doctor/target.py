@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
-from kinemesh.embedded import running_mesh
 from kinemesh.embedded.credentials import NATS_USER, load_secrets
-from kinemesh.embedded.environment import Layout
+from kinemesh.embedded.layout import Layout
 from kinemesh.embedded.postgres import postgres_url
+from kinemesh.embedded.running import running_mesh
 from kinemesh.inference import TritonSettings
 from kinemesh.settings import NatsSettings, ServiceSettings
 from kinemesh.storage import S3Settings

@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
-from kinemesh.embedded.environment import Layout
+from kinemesh.embedded.layout import Layout
 from kinemesh.embedded.postgres import give_to_server, installed_major
 from kinemesh.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 

@@ -5,12 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from kinemesh.access.tls import Tls
-from kinemesh.serving.channel import open_channel
-
 Check = Callable[[], Awaitable[bool]]
 _ASK_S = 2.0
 
@@ -32,20 +26,5 @@ def http_ok(host: str, port: int, path: str) -> Check:
         except (OSError, TimeoutError):
             return False
         return status.split()[1:2] == [b"200"]
-
-    return ask
-
-
-def grpc_serving(address: str, service: str = "", *, tls: Tls | None = None) -> Check:
-    """Ready once ``grpc.health.v1`` says SERVING."""
-
-    async def ask() -> bool:
-        try:
-            async with open_channel(address, tls) as channel:
-                request = health_pb2.HealthCheckRequest(service=service)
-                answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=_ASK_S)
-        except grpc.aio.AioRpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     return ask

@@ -12,6 +12,7 @@ import psutil
 
 from kinemesh.embedded import seaweedfs, triton
 from kinemesh.embedded.credentials import NATS_USER, MeshSecrets
+from kinemesh.embedded.layout import Layout
 from kinemesh.embedded.ports import free_ports, is_free
 from kinemesh.embedded.postgres import postgres_url
 from kinemesh.embedded.seaweedfs import s3_settings
@@ -44,45 +45,6 @@ def instances(services: Iterable[str], replicas: Mapping[str, int]) -> tuple[str
 def service_of(instance: str) -> str:
     """The service that a process of :func:`instances` is one of."""
     return instance.partition("-")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where things lie in the data folder of a mesh."""
-
-    root: Path
-
-    @property
-    def secrets(self) -> Path:
-        """Credentials; for the owner's eyes only."""
-        return self.root / "secrets.json"
-
-    @property
-    def lock(self) -> Path:
-        """Locked while a mesh runs in this folder."""
-        return self.root / "lock"
-
-    @property
-    def state(self) -> Path:
-        """Where to reach the mesh that runs in this folder."""
-        return self.root / "mesh.json"
-
-    @property
-    def models(self) -> Path:
-        """The models that users bring, as a repository of the model server."""
-        return self.root / "models"
-
-    def data(self, server: str) -> Path:
-        """What a server keeps."""
-        return self.root / server
-
-    def scratch(self, service: str) -> Path:
-        """Where a service has its temporary files."""
-        return self.root / "scratch" / service
-
-    def log(self, server: str) -> Path:
-        """What a server prints."""
-        return self.root / "logs" / f"{server}.log"
 
 
 @dataclass(frozen=True, slots=True)

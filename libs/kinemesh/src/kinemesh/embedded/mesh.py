@@ -11,14 +11,10 @@ A command that shows what happens meanwhile uses :class:`Mesh` itself: enter it,
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import json
 import os
-import signal
-import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -27,13 +23,12 @@ import psutil
 from pydantic import SecretStr
 
 from kinemesh.access.tls import Tls, read_tls
-from kinemesh.embedded.checks import grpc_serving, http_ok
-from kinemesh.embedded.credentials import NATS_USER, MeshSecrets, load_secrets
+from kinemesh.embedded.checks import http_ok
+from kinemesh.embedded.credentials import NATS_USER, MeshSecrets, load_secrets, write_private
 from kinemesh.embedded.environment import (
     GATEWAY,
     INGEST,
     SERVICES,
-    Layout,
     Ports,
     choose_ports,
     http_environment,
@@ -42,18 +37,19 @@ from kinemesh.embedded.environment import (
     service_environment,
     service_of,
 )
+from kinemesh.embedded.layout import Layout
 from kinemesh.embedded.nats import nats_spec
 from kinemesh.embedded.postgres import postgres_spec
 from kinemesh.embedded.process import Process, ServerSpec
-from kinemesh.embedded.seaweedfs import seaweedfs_spec, write_private
-from kinemesh.embedded.service import service_spec
+from kinemesh.embedded.running import running_mesh, take_lock
+from kinemesh.embedded.seaweedfs import seaweedfs_spec
+from kinemesh.embedded.service import grpc_serving, service_spec
 from kinemesh.embedded.supervisor import Status, Supervisor
 from kinemesh.embedded.triton import TritonModels, triton_spec
 from kinemesh.errors import FailedPrecondition
 from kinemesh.settings import NatsSettings, TlsSettings
 
 _LOCK_S = 15.0
-_LOCK_POLL_S = 0.1
 _AUTH_SECRET = "KINEMESH_AUTH__SECRET"  # noqa: S105 - its name
 _HEALTH = "/api/v1/health"
 _OTLP_URL = "KINEMESH_TRITON_OTLP_URL"
@@ -284,61 +280,3 @@ async def mesh(config: MeshConfig) -> AsyncIterator[Mesh]:
     async with Mesh(config) as running:
         await running.start()
         yield running
-
-
-def running_mesh(data_dir: Path) -> dict[str, Any] | None:
-    """What a mesh that runs in ``data_dir`` says of itself; None if none is ready there.
-
-    Holds ``pid``, ``data_dir``, ``http`` (the URL of the gateway) and ``servers`` (address, pid and log of each, and
-    ``metrics``, a URL, of those that have any).
-    """
-    layout = Layout(data_dir.resolve())
-    with suppress(OSError, ValueError):
-        if not _is_locked(layout):
-            return None
-        described: dict[str, Any] = json.loads(layout.state.read_text())
-        return described
-    return None
-
-
-async def stop_running(data_dir: Path, within_s: float = 60.0) -> bool:
-    """Ask the mesh that another process runs in ``data_dir`` to stop, and wait; False if there was none.
-
-    :raises FailedPrecondition: ``MESH_RUNNING``, if it does not stop in time.
-    """
-    described = running_mesh(data_dir)
-    if described is None:
-        return False
-    with suppress(ProcessLookupError):
-        os.kill(int(described["pid"]), signal.SIGTERM)
-    (await take_lock(Layout(Path(described["data_dir"])), within_s)).close()
-    return True
-
-
-async def take_lock(layout: Layout, within_s: float) -> IO[bytes]:
-    """Take hold of a data folder until the file is closed; the guard of a mesh that was killed may still clear up.
-
-    :raises FailedPrecondition: ``MESH_RUNNING``.
-    """
-    layout.root.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + within_s
-    lock = layout.lock.open("ab")
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                lock.close()
-                raise FailedPrecondition("MESH_RUNNING", "A mesh runs in this folder already.") from None
-            await asyncio.sleep(_LOCK_POLL_S)
-        else:
-            return lock
-
-
-def _is_locked(layout: Layout) -> bool:
-    with layout.lock.open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

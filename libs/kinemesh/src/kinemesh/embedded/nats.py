@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 from kinemesh.embedded.checks import http_ok
-from kinemesh.embedded.credentials import NATS_USER
+from kinemesh.embedded.credentials import NATS_USER, write_private
 from kinemesh.embedded.process import ServerSpec
 from kinemesh.embedded.programs import program
-from kinemesh.embedded.seaweedfs import write_private
 
 
 def nats_spec(

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from kinemesh.embedded.checks import Check
+from kinemesh.embedded.credentials import S3Secrets, write_private
 from kinemesh.embedded.process import ServerSpec
 from kinemesh.embedded.programs import program
 from kinemesh.errors import KinemeshError
 from kinemesh.storage import ObjectStore, S3Settings
 
 PORTS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class S3Secrets:
-    """The credentials of clients, and the key that SeaweedFS's parts trust one another by."""
-
-    access_key: str
-    secret_key: str
-    internal_key: str
-
-    @classmethod
-    def random(cls) -> S3Secrets:
-        """Fresh ones."""
-        return cls(secrets.token_hex(10), secrets.token_urlsafe(30), secrets.token_urlsafe(30))
 
 
 def s3_settings(ports: tuple[int, ...], keys: S3Secrets, bucket: str = "kinemesh") -> S3Settings:
@@ -129,12 +113,3 @@ def _takes_objects(settings: S3Settings) -> Check:
         return True
 
     return ask
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    partial.replace(path)

@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from kinemesh.embedded import Process, ServerSpec, Supervisor, free_ports, nats, postgres, seaweedfs, triton
+from kinemesh.embedded import nats, postgres, seaweedfs, triton
+from kinemesh.embedded.credentials import S3Secrets
+from kinemesh.embedded.ports import free_ports
+from kinemesh.embedded.process import Process, ServerSpec
+from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.inference import TritonSettings
 from kinemesh.storage import ObjectStore, S3Settings
 
@@ -67,7 +71,7 @@ async def s3_server(supervisor: Supervisor, tmp_path_factory: pytest.TempPathFac
     """An S3 server with an empty bucket."""
     folder = tmp_path_factory.mktemp("s3")
     ports = free_ports(seaweedfs.PORTS)
-    keys = seaweedfs.S3Secrets.random()
+    keys = S3Secrets.random()
     process = await _start(supervisor, seaweedfs.seaweedfs_spec(folder, folder / "log", ports, keys))
     return S3Server(seaweedfs.s3_settings(ports, keys), process)
 
