@@ -45,9 +45,8 @@ async def consumer(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[C
     """The consumer of a stage that only this test has, with all times short."""
 
     def brief(stage: str) -> Consumer:
-        return Consumer(
-            TASKS, f"stage-{stage}", task_subject(stage), ack_wait_s=0.9, max_deliver=3, backoff_s=(0.05, 0.1)
-        )
+        subject = task_subject(stage)
+        return Consumer(TASKS, f"stage-{stage}", subject, ack_wait_s=0.9, max_deliver=3, backoff_s=(0.05, 0.1))
 
     monkeypatch.setattr(tasks, "stage_consumer", brief)
     own = brief(f"test{uuid.uuid4().hex}")

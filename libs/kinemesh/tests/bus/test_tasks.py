@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -197,7 +198,7 @@ async def test_an_end_that_was_told_before_it_was_stored(stage: Stage, monkeypat
 
 
 async def test_may_pass(stage: Stage) -> None:
-    handle, calls = failing(errors.Unavailable("STORE_AWAY", "The store is away."), times=2)
+    handle, calls = failing(errors.DeadlineExceeded("STORE_SLOW", "The store is slow."), times=2)
     await stage.order()
     async with stage.worked_on(handle):
         await until(stage.is_settled)
@@ -207,7 +208,38 @@ async def test_may_pass(stage: Stage) -> None:
     assert len(calls) == 3
     assert (stage.endings("retried"), stage.endings("done")) == (2, 1)
     assert TASK_REDELIVERIES.labels(stage.name)._value.get() == 2
-    assert TASK_FAILURES.labels(stage.name, "STORE_AWAY")._value.get() == 2
+    assert TASK_FAILURES.labels(stage.name, "STORE_SLOW")._value.get() == 2
+
+
+AWAY = errors.Unavailable("STORE_AWAY", "The store is away.")
+
+
+async def test_what_is_away_is_waited_for_without_another_delivery(stage: Stage) -> None:
+    times = 2 * stage.consumer.max_deliver
+    handle, calls = failing(AWAY, times=times)
+    await stage.order()
+    async with stage.worked_on(handle):
+        await until(stage.is_settled)
+    outcome = await stage.outcome()
+    assert outcome is not None
+    assert outcome.done.frames == 7
+    assert len(calls) == times + 1
+    assert (stage.endings("retried"), stage.endings("done")) == (0, 1)
+    assert TASK_FAILURES.labels(stage.name, "STORE_AWAY")._value.get() == times
+
+
+async def test_what_stays_away_fails_the_task(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "stage_consumer", lambda _: replace(stage.consumer, patience_s=0.2))
+    handle, calls = failing(AWAY)
+    await stage.order()
+    async with stage.worked_on(handle):
+        await until(stage.is_settled)
+    outcome = await stage.outcome()
+    assert outcome is not None
+    assert outcome.failed.reason == "STORE_AWAY"
+    assert len(calls) > stage.consumer.max_deliver
+    assert stage.endings("retried") == stage.consumer.max_deliver - 1
+    assert TASK_FAILURES.labels(stage.name, "STORE_AWAY")._value.get() == len(calls)
 
 
 async def test_may_pass_but_never_does(stage: Stage) -> None:

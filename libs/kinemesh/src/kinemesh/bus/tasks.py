@@ -5,7 +5,8 @@ A task ends in one of five ways:
 ==================  ====================================================================
 done                its outcome is published, then the message is acknowledged
 job ended meanwhile the work is cancelled and the message acknowledged; nobody waits for it
-may pass            the message is delivered again after a while
+may pass            the message is delivered again after a while; before that the worker
+                    waits some time for a server that is away, which is not the task's fault
 cannot pass         a failed outcome is published and the task put among the dead letters
 process stops       the message is given back at once, for another worker
 ==================  ====================================================================
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -201,7 +203,7 @@ def _read(data: bytes) -> task_pb2.Task:
 
 
 async def _do(bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task, handle: Handle, in_hand: _InHand) -> str:
-    one = _Work(asyncio.ensure_future(_unless_ended(bus, task, handle)))
+    one = _Work(asyncio.ensure_future(_unless_ended(bus, consumer, task, handle)))
     # Before the job's state is asked for, so that no change of it is missed.
     in_hand[task.job_id].add(one)
     asking = asyncio.create_task(_ask_again(bus, task.job_id, one))
@@ -223,10 +225,22 @@ async def _do(bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task, h
     return "done"
 
 
-async def _unless_ended(bus: Bus, task: task_pb2.Task, handle: Handle) -> task_pb2.TaskDone | None:
+async def _unless_ended(bus: Bus, consumer: Consumer, task: task_pb2.Task, handle: Handle) -> task_pb2.TaskDone | None:
     if await last_state(bus, task.job_id) in TERMINAL:
         return None
-    return await handle(task, TaskContext(bus, task))
+    pauses = itertools.chain(consumer.backoff_s, itertools.repeat(consumer.backoff_s[-1]))
+    away_s: float | None = None
+    while True:
+        try:
+            return await handle(task, TaskContext(bus, task))
+        except errors.Unavailable as error:
+            now_s, pause_s = time.monotonic(), next(pauses)
+            away_s = away_s or now_s
+            if now_s + pause_s > away_s + consumer.patience_s:
+                raise
+            note_failure(task.stage, error.reason)
+            _log.warning("task waits for what is away", reason=error.reason, seconds=pause_s)
+        await asyncio.sleep(pause_s)
 
 
 async def _ask_again(bus: Bus, job_id: str, one: _Work) -> None:
@@ -268,7 +282,7 @@ async def _fail(bus: Bus, consumer: Consumer, message: Msg, task: task_pb2.Task,
 
 
 def note_failure(stage: str, reason: str) -> None:
-    """Count a delivery that failed."""
+    """Count a try that failed."""
     FAILURES.labels(reason).inc()
     TASK_FAILURES.labels(stage, reason).inc()
 

@@ -63,6 +63,7 @@ class Consumer:
     :ivar ack_wait_s: a message neither acked nor reported in progress for so long is delivered again, so
         this is how long the work of a killed process waits.
     :ivar backoff_s: delays before the deliveries after a failure that may pass.
+    :ivar patience_s: how long a task waits in one worker's hands, without another delivery, for a server that is away.
     """
 
     stream: str
@@ -71,6 +72,7 @@ class Consumer:
     ack_wait_s: float = 6.0
     max_deliver: int = 5
     backoff_s: tuple[float, ...] = (0.5, 2.0, 8.0, 20.0)
+    patience_s: float = 60.0
 
     def config(self) -> ConsumerConfig:
         return ConsumerConfig(
