@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 Check = Callable[[], Awaitable[bool]]
-_ASK_S = 2.0
+ASK_S = 2.0
 
 
 def http_ok(host: str, port: int, path: str) -> Check:
@@ -15,7 +15,7 @@ def http_ok(host: str, port: int, path: str) -> Check:
 
     async def ask() -> bool:
         try:
-            async with asyncio.timeout(_ASK_S):
+            async with asyncio.timeout(ASK_S):
                 reader, writer = await asyncio.open_connection(host, port)
                 try:
                     writer.write(request)

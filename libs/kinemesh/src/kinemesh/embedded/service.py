@@ -11,13 +11,11 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from kinemesh.access.tls import Tls
-from kinemesh.embedded.checks import Check
+from kinemesh.embedded.checks import ASK_S, Check
 from kinemesh.embedded.process import ServerSpec
 from kinemesh.inference.shared_memory import PREFIX
 from kinemesh.memory import ALLOCATION
 from kinemesh.serving.channel import open_channel
-
-_ASK_S = 2.0
 
 
 def service_spec(
@@ -71,7 +69,7 @@ def grpc_serving(address: str, service: str = "", *, tls: Tls | None = None) -> 
         try:
             async with open_channel(address, tls) as channel:
                 request = health_pb2.HealthCheckRequest(service=service)
-                answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=_ASK_S)
+                answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=ASK_S)
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
