@@ -113,10 +113,21 @@ async def test_streams_of_requests_too() -> None:
         answers = stub.EstimateStream(iter(sent), metadata=(bearing(writer),), timeout=10)
         assert [one.frame_index async for one in answers] == [3, 3]
         for metadata, reason in (((), "TOKEN_MISSING"), ((bearing(ADA),), "SCOPE_MISSING")):
+            over = asyncio.Event()
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                async for _ in stub.EstimateStream(iter(sent), metadata=metadata, timeout=10):
+                async for _ in stub.EstimateStream(nothing_until(over), metadata=metadata, timeout=10):
                     pass
+            over.set()
             assert from_rpc_error(refused.value).reason == reason
+
+
+async def nothing_until(over: asyncio.Event) -> AsyncIterator[pose_pb2.EstimateStreamRequest]:
+    """A stream of requests without any: what is written to a call that has been refused hides the reason from the
+    asynchronous client."""
+    nothing: tuple[pose_pb2.EstimateStreamRequest, ...] = ()
+    await over.wait()
+    for request in nothing:
+        yield request
 
 
 @pytest.mark.parametrize(
