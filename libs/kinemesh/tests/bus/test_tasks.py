@@ -87,6 +87,15 @@ class Stage:
             stop.set()
             await asyncio.wait_for(running, 20)
 
+    async def outcome_of(self, handle: Handle) -> task_pb2.TaskOutcome:
+        """Order the task, have it worked on by ``handle`` until it is settled, and give what the conductor is told."""
+        await self.order()
+        async with self.worked_on(handle):
+            await until(self.is_settled)
+        outcome = await self.outcome()
+        assert outcome is not None
+        return outcome
+
 
 @pytest.fixture
 def stage(bus: Bus, consumer: Consumer, job_id: str) -> Stage:
@@ -103,6 +112,9 @@ def failing(error: BaseException, times: int = 1000) -> tuple[Handle, list[str]]
         return task_pb2.TaskDone(frames=7)
 
     return handle, calls
+
+
+AWAY = errors.Unavailable("STORE_AWAY", "The store is away.")
 
 
 class Endless:
@@ -126,11 +138,7 @@ class Endless:
 
 async def test_done(stage: Stage) -> None:
     handle, calls = failing(ValueError(), times=0)
-    await stage.order()
-    async with stage.worked_on(handle):
-        await until(stage.is_settled)
-    outcome = await stage.outcome()
-    assert outcome is not None
+    outcome = await stage.outcome_of(handle)
     assert (outcome.task_id, outcome.stage, outcome.done.frames) == (stage.task.task_id, stage.name, 7)
     assert len(calls) == 1
     assert await stage.dead() is None
@@ -199,11 +207,7 @@ async def test_an_end_that_was_told_before_it_was_stored(stage: Stage, monkeypat
 
 async def test_may_pass(stage: Stage) -> None:
     handle, calls = failing(errors.DeadlineExceeded("STORE_SLOW", "The store is slow."), times=2)
-    await stage.order()
-    async with stage.worked_on(handle):
-        await until(stage.is_settled)
-    outcome = await stage.outcome()
-    assert outcome is not None
+    outcome = await stage.outcome_of(handle)
     assert outcome.done.frames == 7
     assert len(calls) == 3
     assert (stage.endings("retried"), stage.endings("done")) == (2, 1)
@@ -211,17 +215,10 @@ async def test_may_pass(stage: Stage) -> None:
     assert TASK_FAILURES.labels(stage.name, "STORE_SLOW")._value.get() == 2
 
 
-AWAY = errors.Unavailable("STORE_AWAY", "The store is away.")
-
-
 async def test_what_is_away_is_waited_for_without_another_delivery(stage: Stage) -> None:
     times = 2 * stage.consumer.max_deliver
     handle, calls = failing(AWAY, times=times)
-    await stage.order()
-    async with stage.worked_on(handle):
-        await until(stage.is_settled)
-    outcome = await stage.outcome()
-    assert outcome is not None
+    outcome = await stage.outcome_of(handle)
     assert outcome.done.frames == 7
     assert len(calls) == times + 1
     assert (stage.endings("retried"), stage.endings("done")) == (0, 1)
@@ -231,11 +228,7 @@ async def test_what_is_away_is_waited_for_without_another_delivery(stage: Stage)
 async def test_what_stays_away_fails_the_task(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "stage_consumer", lambda _: replace(stage.consumer, patience_s=0.2))
     handle, calls = failing(AWAY)
-    await stage.order()
-    async with stage.worked_on(handle):
-        await until(stage.is_settled)
-    outcome = await stage.outcome()
-    assert outcome is not None
+    outcome = await stage.outcome_of(handle)
     assert outcome.failed.reason == "STORE_AWAY"
     assert len(calls) > stage.consumer.max_deliver
     assert stage.endings("retried") == stage.consumer.max_deliver - 1
@@ -244,11 +237,7 @@ async def test_what_stays_away_fails_the_task(stage: Stage, monkeypatch: pytest.
 
 async def test_may_pass_but_never_does(stage: Stage) -> None:
     handle, calls = failing(OSError("disk of /srv/secret"))
-    await stage.order()
-    async with stage.worked_on(handle):
-        await until(stage.is_settled)
-    outcome = await stage.outcome()
-    assert outcome is not None
+    outcome = await stage.outcome_of(handle)
     assert (outcome.failed.reason, outcome.failed.code) == ("INTERNAL", "INTERNAL")
     assert "secret" not in outcome.failed.message
     assert len(calls) == stage.consumer.max_deliver
@@ -257,11 +246,7 @@ async def test_may_pass_but_never_does(stage: Stage) -> None:
 
 async def test_cannot_pass(stage: Stage) -> None:
     handle, calls = failing(errors.InvalidArgument("NO_FRAMES", "There are no frames.", camera="left"))
-    await stage.order()
-    async with stage.worked_on(handle):
-        await until(stage.is_settled)
-    outcome = await stage.outcome()
-    assert outcome is not None
+    outcome = await stage.outcome_of(handle)
     assert (outcome.failed.reason, outcome.failed.message) == ("NO_FRAMES", "There are no frames.")
     assert dict(outcome.failed.metadata) == {"camera": "left"}
     assert len(calls) == 1
