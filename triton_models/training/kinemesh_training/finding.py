@@ -1,0 +1,44 @@
+"""From a network's answers to people: what measures them while they learn."""
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kinemesh_training.boxes import decode, flatten, places
+from kinemesh_training.network import DEVIATION, MEAN, Detector
+from kinemesh_training.pictures import letterbox
+
+# An answer's people: how many at most, how much two may overlap, and what is none.
+ROWS, OVERLAP, LEAST_SCORE = 300, 0.5, 0.01
+
+
+def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Indices of boxes that no better one overlaps, best first."""
+    kept = cv2.dnn.NMSBoxes(
+        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).tolist(), scores.tolist(), LEAST_SCORE, OVERLAP
+    )
+    return np.asarray(kept, np.intp).reshape(-1)[:ROWS]
+
+
+def normalised(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 [B, S, S, 3] as the network is fed, float32 [B, 3, S, S]."""
+    return (pictures.permute(0, 3, 1, 2).float() - MEAN) / DEVIATION
+
+
+@torch.no_grad()
+def find(network: Detector, pixels: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    """People in a picture, float32 [N, 5]: x1 y1 x2 y2 score in its pixels, best first."""
+    canvas, scale = letterbox(pixels, size)
+    device = next(network.parameters()).device
+    levels = [level.cpu() for level in network(normalised(torch.from_numpy(canvas)[None].to(device)))]
+    points, strides = places([(level.shape[2], level.shape[3]) for level in levels])
+    answers = flatten(levels)[0]
+    scores = answers[:, 0].sigmoid()
+    chosen = scores.topk(min(1000, len(scores))).indices
+    boxes = decode(answers[chosen, 1:], points[chosen], strides[chosen]).numpy() / scale
+    height, width = pixels.shape[:2]
+    boxes = boxes.clip(0, [width, height, width, height]).astype(np.float32)
+    scored = scores[chosen].numpy()
+    kept = suppress(boxes, scored)
+    return np.concatenate([boxes[kept], scored[kept, None]], 1)
