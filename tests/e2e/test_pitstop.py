@@ -36,7 +36,7 @@ async def ended(rest: Rest, job_id: str) -> dict[str, Any]:
 
 
 async def test_a_pit_stop_is_tracked_timed_and_drawn(rest: Rest, person_clip: bytes, tmp_path: Path) -> None:
-    created = await create(rest, person_clip, model="person_detector", threshold="0.4", zones=json.dumps(ZONES))
+    created = await create(rest, person_clip, model="person_detector", threshold="0.5", zones=json.dumps(ZONES))
     assert created.status_code in (200, 201, 202), created.text
     job = await ended(rest, created.json()["job_id"])
     assert (job["status"], job["stage"], job["error_message"]) == ("COMPLETE", "COMPLETE", None)

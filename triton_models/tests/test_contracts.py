@@ -79,7 +79,8 @@ async def test_empty_picture_shows_nobody(real: TritonClient) -> None:
     faces = await infer(real, "face_detector", np.zeros((1, 192, 192, 3), np.uint8))
     body = await infer(real, "pose_landmarks", np.zeros((1, 256, 256, 3), np.uint8))
     boxes = await infer(real, "person_detector", np.zeros((1, 256, 416, 3), np.uint8))
-    assert not boxes["boxes"].any()
+    # It answers with all it has from 0.05 on; jobs take what scores more.
+    assert boxes["boxes"][..., 4].max() < 0.4
     assert not people["detections"].any()
     assert not faces["faces"].any()
     assert body["score"].max() < 0.5

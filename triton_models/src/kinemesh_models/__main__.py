@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kinemesh_models import adding, importer, manifest, server
-from kinemesh_models.fetch import FetchError, fetch
-from kinemesh_models.repository import ACCELERATORS, build
+from kinemesh_models.fetch import FetchError, fetch, fetch_files
+from kinemesh_models.repository import ACCELERATORS, build, on
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,9 +90,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    models = manifest.load().sets[arguments.set]
-    weights = {m.name: fetch(m.weights, arguments.cache, arguments.mirror) for m in models if m.weights is not None}
-    changed = build(models, weights, ACCELERATORS[arguments.accelerator], arguments.out)
+    host = ACCELERATORS[arguments.accelerator]
+    models = on(host, manifest.load().sets[arguments.set])
+    weights = {m.name: fetch_files(m.weights, arguments.cache, arguments.mirror) for m in models if m.weights}
+    changed = build(models, weights, host, arguments.out)
     print(f"{arguments.out}: {', '.join(changed) + ' written' if changed else 'up to date'}")
     return 0
 

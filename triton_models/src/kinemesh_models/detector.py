@@ -35,12 +35,14 @@ class Detector:
         else:
             self._network, self.runtime = _with_fallback(path, head, device)
 
-    def boxes(self, image: NDArray[np.uint8]) -> Floats:
+    def boxes(self, image: NDArray[np.uint8], least: float = heads.MIN_SCORE) -> Floats:
         """The boxes [D ≤ 300, 6] in a picture [H,W,3] RGB: x1 y1 x2 y2 in its pixels, score, class; best first.
 
+        :param least: the lowest score that counts.
         :raises ValueError: the network cannot take pictures of this shape.
         """
-        return heads.boxes(self.head.kind, self.raw(image), *image.shape[:2])
+        height, width = image.shape[:2]
+        return heads.boxes(self.head.kind, self.raw(image), height, width, least)
 
     def raw(self, image: NDArray[np.uint8]) -> list[Floats]:
         """What the network answers, in the order of ``head.outputs``; the next call may overwrite it.

@@ -11,10 +11,10 @@ from pathlib import Path
 from kinemesh_models.fetch import sha256_of
 from kinemesh_models.heads import ROWS, Head
 from kinemesh_models.manifest import Tensor
-from kinemesh_models.model_folder import MARKER, NETWORK, WEIGHTS, new_model
+from kinemesh_models.model_folder import MARKER, new_model
 from kinemesh_models.network_folder import network_config
 from kinemesh_models.onnx_network import ONNXRUNTIME
-from kinemesh_models.repository import ACCELERATORS, Accelerator, config_text
+from kinemesh_models.repository import ACCELERATORS, NETWORK, WEIGHTS, Accelerator, config_text
 
 _MAX_BATCH = 16
 _MODEL = "from kinemesh_models.backends.detector import TritonPythonModel as TritonPythonModel\n"

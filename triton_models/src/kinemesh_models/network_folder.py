@@ -22,7 +22,14 @@ _TYPES = {
 
 
 def network_config(
-    name: str, onnx_path: Path, wanted: Sequence[str], shape: Sequence[int], host: Accelerator, *, tensorrt: bool
+    name: str,
+    onnx_path: Path,
+    wanted: Sequence[str],
+    shape: Sequence[int],
+    host: Accelerator,
+    *,
+    tensorrt: bool,
+    marker: str = MARKER,
 ) -> str:
     """The ``config.pbtxt`` of a model's network alone, on Triton's ONNX Runtime backend.
 
@@ -51,7 +58,7 @@ def network_config(
         f"inputs {{ key: {quoted(inputs[0].name)} value {{ {picture} }} }} }} ]"
     )
     return (
-        f'{MARKER}name: {quoted(name)}\nplatform: "onnxruntime_onnx"\nmax_batch_size: 0\n'
+        f'{marker}name: {quoted(name)}\nplatform: "onnxruntime_onnx"\nmax_batch_size: 0\n'
         + "\n".join(blocks)
         + f"\ninstance_group [ {{ kind: KIND_GPU count: {host.gpu_instances} }} ]\n"
     )

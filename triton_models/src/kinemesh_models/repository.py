@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kinemesh_models.manifest import Model, Tensor
@@ -16,12 +16,12 @@ from kinemesh_models.manifest import Model, Tensor
 class Accelerator:
     """How many instances of a model run, where, and on which device.
 
-    The embedded networks are small TFLite files that OpenVINO runs on the CPU (or an Intel GPU); hosts with other
-    GPUs have the cores to keep several instances of them busy beside a detector that uses the GPU.
+    Those of the embedded networks that are small TFLite files OpenVINO runs on the CPU (or an Intel GPU); hosts with
+    other GPUs have the cores to keep several instances of them busy beside a detector that uses the GPU.
 
-    :param device: OpenVINO's, for the embedded networks.
-    :param provider: the onnxruntime execution provider of added and imported detectors; none: OpenVINO on ``device``.
-    :param gpu_instances: of such a detector's network in Triton's own ONNX Runtime backend; 0 runs it in ours.
+    :param device: OpenVINO's.
+    :param provider: the onnxruntime execution provider of ONNX files; none: OpenVINO on ``device``.
+    :param gpu_instances: of an ONNX file's network in Triton's own ONNX Runtime backend; 0 runs it in ours.
     """
 
     instances: int
@@ -29,6 +29,11 @@ class Accelerator:
     device: str = "CPU"
     provider: str = ""
     gpu_instances: int = 0
+
+    @property
+    def takes_onnx(self) -> bool:
+        """Whether ONNX files run on something else than OpenVINO."""
+        return bool(self.provider or self.gpu_instances)
 
 
 ACCELERATORS = {
@@ -38,38 +43,75 @@ ACCELERATORS = {
     "mac": Accelerator(instances=4, provider="CoreMLExecutionProvider"),
 }
 BUILT = "# Written by kinemesh_models build.\n"
+WEIGHTS = "model.onnx"
+# Users' names have no dot, so that these never meet one of theirs.
+NETWORK = ".network"
 
 
-def build(models: tuple[Model, ...], weights: dict[str, Path], accelerator: Accelerator, out: Path) -> list[str]:
+def on(host: Accelerator, models: tuple[Model, ...]) -> tuple[Model, ...]:
+    """The models with the weights that suit the host: its accelerator takes the ONNX file where there is one."""
+    return tuple(replace(model, weights=model.onnx) if host.takes_onnx and model.onnx else model for model in models)
+
+
+def build(models: tuple[Model, ...], weights: dict[str, list[Path]], accelerator: Accelerator, out: Path) -> list[str]:
     """Bring the repository ``out`` up to date and return the names of the models that changed.
 
-    ``weights`` maps a model's name to its verified file. Files that already hold what they should are left
+    ``weights`` maps a model's name to its verified files. Files that already hold what they should are left
     alone, so that a second build changes nothing; models of another set that lie in ``out`` are removed, but
     imported ones (without our marker in ``config.pbtxt``) stay.
     """
     out.mkdir(parents=True, exist_ok=True)
     names = {model.name for model in models}
+    names |= {model.name + NETWORK for model in models if _beside(model, accelerator)}
     for stale in out.glob("*/config.pbtxt"):
         if stale.parent.name not in names and stale.read_text().startswith(BUILT):
             shutil.rmtree(stale.parent)
-    return [model.name for model in models if _write_model(model, weights.get(model.name), accelerator, out)]
+    return [model.name for model in models if _write_model(model, weights.get(model.name, []), accelerator, out)]
 
 
-def _write_model(model: Model, weights: Path | None, accelerator: Accelerator, out: Path) -> bool:
-    folder = out / model.name
+def _beside(model: Model, accelerator: Accelerator) -> bool:
+    """Whether the model's network runs as a model of its own, on a GPU."""
+    return bool(accelerator.gpu_instances and model.onnx)
+
+
+def _write_model(model: Model, weights: Sequence[Path], accelerator: Accelerator, out: Path) -> bool:
+    folder, changed = out / model.name, False
     version = folder / "1"
     version.mkdir(parents=True, exist_ok=True)
-    changed = False
-    if weights is not None:
-        target = version / weights.name
-        if not target.is_file() or target.read_bytes() != weights.read_bytes():
-            shutil.copyfile(weights, target)
-            changed = True
+    place = version
+    if _beside(model, accelerator):
+        place = out / (model.name + NETWORK) / "1"
+        place.mkdir(parents=True, exist_ok=True)
+        changed |= _write(place.parent / "config.pbtxt", _network_config(model, weights[0], accelerator))
+        # Triton's own backend looks for a file of this name.
+        changed |= _copy(weights[0], place / WEIGHTS)
+    else:
+        for file in weights:
+            changed |= _copy(file, place / file.name)
     # The code lives in the package, where it is typed and tested; the repository only points at it.
     source = f"from kinemesh_models.backends.{model.backend} import TritonPythonModel as TritonPythonModel\n"
     changed |= _write(version / "model.py", source)
-    changed |= _write(folder / "config.pbtxt", config(model, weights.name if weights else None, accelerator))
+    changed |= _write(folder / "config.pbtxt", config(model, weights[0].name if weights else None, accelerator))
     return changed
+
+
+def _network_config(model: Model, weights: Path, accelerator: Accelerator) -> str:
+    # onnxruntime takes a second to import, and is needed here alone.
+    from kinemesh_models.heads import from_parameters
+    from kinemesh_models.network_folder import network_config
+
+    head = from_parameters(model.parameters)
+    shape = (1, 3, head.height, head.width)
+    # Suppression is inside: no TensorRT.
+    name = model.name + NETWORK
+    return network_config(name, weights, head.outputs, shape, accelerator, tensorrt=False, marker=BUILT)
+
+
+def _copy(source: Path, target: Path) -> bool:
+    if target.is_file() and target.read_bytes() == source.read_bytes():
+        return False
+    shutil.copyfile(source, target)
+    return True
 
 
 def _write(path: Path, text: str) -> bool:
@@ -81,7 +123,12 @@ def _write(path: Path, text: str) -> bool:
 
 def config(model: Model, weights: str | None, accelerator: Accelerator) -> str:
     """The text of ``config.pbtxt``."""
-    parameters = {"weights": weights or "", "device": accelerator.device, **_facts(model)}
+    parameters = {"weights": weights or "", "device": accelerator.device, **model.parameters, **_facts(model)}
+    if _beside(model, accelerator):
+        parameters = {**parameters, "network": model.name + NETWORK, "runtime": "onnxruntime"}
+        del parameters["weights"], parameters["device"]
+    elif model.onnx and accelerator.provider:
+        parameters |= {"device": accelerator.provider, "runtime": "onnxruntime"}
     return config_text(BUILT, model.name, model.max_batch, model.inputs, model.outputs, parameters, accelerator)
 
 
@@ -122,8 +169,8 @@ def _facts(model: Model) -> dict[str, str]:
         origin = {
             "description": description,
             "licence": weights.licence,
-            "sha256": weights.sha256,
-            "size_bytes": str(weights.bytes),
+            "sha256": (weights.beside or weights).sha256,
+            "size_bytes": str(weights.bytes + (weights.beside.bytes if weights.beside else 0)),
             "runtime": "openvino",
         }
     facts = {"task": model.task, "source": "embedded", "labels": json.dumps(model.labels, ensure_ascii=False)}
