@@ -11,6 +11,8 @@ HELM_SHA256 := 8c375d1016b2c9754bad8da3ed07ce33c0f9af3bad8890e61737f5137be7396d
 VIDEO ?=
 MODEL ?= yolox_nano
 DATA ?= $(KINEMESH_TEST_DATA)/mot/MOT17
+train-detector bench-detector: DATA = $(KINEMESH_TEST_DATA)/detector/person_train.zip
+TEACHER ?= $(KINEMESH_TEST_DATA)/models/rtmdet_nano_person_end2end.onnx
 DETECTOR ?=
 PAIRS ?= $(KINEMESH_TEST_DATA)/geometry/matching
 OUT ?= out/bench
@@ -30,7 +32,8 @@ UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
 BIN := .venv/bin
 MODELS_PYTHON := triton_models/.venv/bin/python
 CONVERTER := triton_models/converter/.venv
-TYPED := libs services triton_models/src triton_models/tests tools bench tests
+TRAINING := triton_models/training/.venv
+TYPED := libs services triton_models/src triton_models/training/kinemesh_training triton_models/tests tools bench tests
 # The stack is compose.yaml. Models run where PROFILE says first of cpu, nvidia, amd and mac, else on the CPU.
 ACCELERATOR := $(firstword $(filter cpu nvidia amd mac,$(PROFILE)) cpu)
 EMPTY :=
@@ -84,6 +87,17 @@ $(CONVERTER)/.synced: triton_models/converter/requirements.txt triton_models/con
 	$(CONVERTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --retries 1 --requirement triton_models/converter/torch.txt
 	$(CONVERTER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement triton_models/converter/requirements.txt
 	touch $@
+
+$(TRAINING)/.synced: triton_models/training/requirements.txt triton_models/converter/torch.txt
+	$(PYTHON) -m venv --clear $(TRAINING)
+	$(TRAINING)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --retries 1 --requirement triton_models/converter/torch.txt
+	$(TRAINING)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement triton_models/training/requirements.txt
+	touch $@
+
+.PHONY: train-detector
+train-detector: $(TRAINING)/.synced ## train the person detector on DATA=, taught by TEACHER=, into OUT= (two hours on two cores), and ship it
+	PYTHONPATH=triton_models/training $(TRAINING)/bin/python -m kinemesh_training.train --data "$(DATA)" --teacher "$(TEACHER)" --out "$(OUT)" $(ARGS)
+	PYTHONPATH=triton_models/training $(TRAINING)/bin/python -m kinemesh_training.ship --checkpoint "$(OUT)/checkpoint.pt" --data "$(DATA)" --package triton_models/src/kinemesh_models
 
 .PHONY: models
 models: setup ## build the model sets default and mock
@@ -215,6 +229,10 @@ bench-pose: models ## the same once, on VIDEO=, into OUT=
 bench-detect: models ## detection and tracking on VIDEO= with MODEL=, against the plain loop and OpenVINO itself, into OUT=
 	$(CAPS) $(BIN)/python bench/bench_detect.py --video "$(VIDEO)" --model "$(MODEL)" --out "$(OUT)"
 
+.PHONY: bench-detector
+bench-detector: setup ## the shipped person detector on the pictures of DATA=, beside RTMDet-nano and YOLOX-nano, into OUT=
+	$(CAPS) PYTHONPATH=triton_models/training $(MODELS_PYTHON) bench/bench_detector.py --data "$(DATA)" --out "$(OUT)"
+
 .PHONY: bench-tracking
 bench-tracking: setup ## association on DATA=, laid out like MOT17, against BoTSORTTracker, into OUT=
 	$(CAPS) $(BIN)/python bench/bench_tracking.py --data "$(DATA)" --out "$(OUT)"
@@ -241,5 +259,5 @@ bench-catalogue: setup ## what the tree, pages and search of 10,000 routes take 
 
 .PHONY: clean
 clean: ## remove environments, models and caches; data in .kinemesh and out stay
-	rm -rf .venv .tools triton_models/.venv $(CONVERTER) triton_models/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools triton_models/.venv $(CONVERTER) $(TRAINING) triton_models/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
