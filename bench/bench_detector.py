@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from kinemesh_models import manifest
 from kinemesh_models.detector import Detector
-from kinemesh_models.fetch import FetchError, fetch, fetch_files
+from kinemesh_models.fetch import FetchError, cache_folder, fetch, fetch_files
 from kinemesh_models.heads import Head, from_parameters
 from kinemesh_models.onnx_head import describe_onnx
 from kinemesh_training import evaluate
@@ -88,7 +88,7 @@ def shipped() -> list[Candidate]:
     (model,) = (model for model in manifest.load().sets["default"] if model.name == OURS)
     assert model.weights is not None
     assert model.onnx is not None
-    head, cache = from_parameters(model.parameters), _cache()
+    head, cache = from_parameters(model.parameters), cache_folder()
     int8, onnx = fetch_files(model.weights, cache)[0], fetch(model.onnx, cache)
     return [
         Candidate(OURS, int8, head, _SIZE),
@@ -105,7 +105,7 @@ def others() -> list[Candidate]:
     found = []
     for name in _OTHERS:
         try:
-            path = fetch(manifest.load().detectors[name].weights, _cache(), Path(mirror) if mirror else None)
+            path = fetch(manifest.load().detectors[name].weights, cache_folder(), Path(mirror) if mirror else None)
         except (FetchError, OSError) as error:
             print(f"bench-detector: {name} is left out: {error}", file=sys.stderr)
             continue
@@ -204,10 +204,6 @@ def show(result: dict[str, Any]) -> None:
         cells = [measured.get(source) for source in sources]
         precision = "".join(f"{one['ap50']:>8.1f} /{one['ap']:>6.1f}" if one else f"{'–':>16}" for one in cells)
         print(f"{name:<26}{precision}" + "".join(f"{one['ms']:>11.1f}" for one in result["speed"][name].values()))
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kinemesh" / "models"
 
 
 if __name__ == "__main__":

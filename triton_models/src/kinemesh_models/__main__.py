@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kinemesh_models import adding, importer, manifest, server
-from kinemesh_models.fetch import FetchError, fetch, fetch_files
+from kinemesh_models.fetch import FetchError, cache_folder, fetch, fetch_files
 from kinemesh_models.repository import ACCELERATORS, build, on
 
 
@@ -27,10 +27,9 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="kinemesh_models", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kinemesh" / "models"
     mirror = os.environ.get("KINEMESH_MODELS_MIRROR")
     files = argparse.ArgumentParser(add_help=False)
-    files.add_argument("--cache", type=Path, default=home, help="keeps downloads (default: %(default)s)")
+    files.add_argument("--cache", type=Path, default=cache_folder(), help="keeps downloads (default: %(default)s)")
     files.add_argument(
         "--mirror",
         type=Path,

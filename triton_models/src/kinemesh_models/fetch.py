@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,11 @@ from kinemesh_models.manifest import Download
 _TIMEOUT_S = 300.0
 _CHUNK = 1 << 20
 _LARGEST_ARCHIVE = 1 << 28
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept unless something else is said."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kinemesh" / "models"
 
 
 class FetchError(Exception):

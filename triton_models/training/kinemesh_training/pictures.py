@@ -57,7 +57,7 @@ def read(archive: Path, part: str) -> list[Picture]:
 def letterbox(pixels: NDArray[np.uint8], size: int) -> tuple[NDArray[np.uint8], float]:
     """Scale a picture to fit a square, at its top left, and by how much it was scaled."""
     scale = size / max(pixels.shape[:2])
-    height, width = (round(side * scale) for side in pixels.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
     canvas = np.full((size, size, 3), PAD, np.uint8)
     canvas[:height, :width] = cv2.resize(
         pixels, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

@@ -60,8 +60,8 @@ class Recipe:
         seed: of everything random.
     """
 
-    epochs: int = 60
-    last: int = 6
+    epochs: int = 50
+    last: int = 5
     size: int = 320
     last_size: int = 416
     batch: int = 32
