@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import threading
@@ -21,9 +22,8 @@ from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.inference import TritonSettings
 from kinemesh.settings import NatsSettings
 from kinemesh.testing.fixtures import S3Server
-from kinemesh_client.doctor import broker, database, folder, gateway, machine, programs, storage
+from kinemesh_client.doctor import broker, database, folder, gateway, machine, models, programs, storage
 from kinemesh_client.doctor.findings import Check, Finding, Level, blocking, exit_code, look_at, ok, warning
-from kinemesh_client.doctor.models import look_at_served
 from kinemesh_client.testing import Cli, environment, one_object
 
 NOBODY = "127.0.0.1:9"
@@ -124,7 +124,7 @@ def test_the_database_with_wrong_names_and_an_old_schema(postgres_url: str) -> N
 async def test_a_gateway_and_a_model_server_that_are_away() -> None:
     assert (await gateway.look_at_gateway(f"http://{NOBODY}"))[0].level is Level.PROBLEM
     assert (await gateway.look_at_gateway("nonsense"))[0].level is Level.PROBLEM
-    assert (await look_at_served(TritonSettings(endpoint=NOBODY)))[0].level is Level.PROBLEM
+    assert (await models.look_at_served(TritonSettings(endpoint=NOBODY)))[0].level is Level.PROBLEM
 
 
 def test_a_full_disk_and_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -151,6 +151,30 @@ def test_a_card_that_is_claimed_and_not_there(tmp_path: Path, monkeypatch: pytes
     assert "driver mismatch" in programs.look_at_gpu("nvidia")[0].found
     tool.write_text("#!/bin/sh\necho 'NVIDIA L4, 550.54, 23034, 22000'\n")
     assert programs.look_at_gpu("nvidia")[0].level is Level.OK
+
+
+def test_the_weights_of_a_network_in_two_files(tmp_path: Path) -> None:
+    """OpenVINO keeps them beside the graph; it is they that the catalogue's hash is of."""
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    manifest = tmp_path / "src" / "kinemesh_models" / "models.toml"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(f'[weights.two]\nsha256 = "of the graph"\n[weights.two.beside]\nsha256 = "{sha256}"\n')
+    for name in models._NEEDED:
+        built = tmp_path / "build" / "default" / name / "1"
+        built.mkdir(parents=True)
+        facts = {"weights": "two.xml", "sha256": sha256}
+        (built.parent / "config.pbtxt").write_text(
+            "\n".join(
+                f'parameters {{ key: "{key}" value {{ string_value: "{fact}" }} }}' for key, fact in facts.items()
+            )
+        )
+        (built / "two.xml").write_text("a graph")
+        (built / "two.bin").write_bytes(b"weights")
+    assert worst(models.look_at_built(tmp_path)).level is Level.OK
+    (built / "two.bin").write_bytes(b"other")
+    assert f"Other weights than they should have: {name}" in worst(models.look_at_built(tmp_path)).found
+    (built / "two.bin").unlink()
+    assert worst(models.look_at_built(tmp_path)).level is Level.PROBLEM
 
 
 def test_a_mesh_that_runs_is_looked_at_as_a_whole(cli: Cli) -> None:

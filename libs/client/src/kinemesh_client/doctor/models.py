@@ -28,7 +28,7 @@ def look_at_built(project: Path, set_name: str = "default") -> list[Finding]:
     if not repository.is_dir():
         return [judge_built({}, set())]
     manifest = tomllib.loads((project / "src" / "kinemesh_models" / "models.toml").read_text())
-    hashes = {weights["sha256"] for weights in manifest["weights"].values()}
+    hashes = {weights.get("beside", weights)["sha256"] for weights in manifest["weights"].values()}
     built = {folder.name: _weights(folder) for folder in sorted(repository.iterdir()) if folder.is_dir()}
     return [judge_built(built, hashes)]
 
@@ -40,6 +40,9 @@ def _weights(folder: Path) -> tuple[str, str]:
     if not facts.get("weights"):
         return "", ""
     file = folder / "1" / facts["weights"]
+    if file.suffix == ".xml":
+        # OpenVINO keeps a network's weights apart from its graph.
+        file = file.with_suffix(".bin")
     return facts.get("sha256", ""), hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
 
 
