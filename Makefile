@@ -95,9 +95,9 @@ $(TRAINING)/.synced: triton_models/training/requirements.txt triton_models/conve
 	touch $@
 
 .PHONY: train-detector
-train-detector: $(TRAINING)/.synced ## train the person detector on DATA=, taught by TEACHER=, into OUT= (two hours on two cores), and ship it
+train-detector: $(TRAINING)/.synced ## train the person detector on DATA=, taught by TEACHER=, into OUT= (three and a half hours on two cores), and ship it
 	PYTHONPATH=triton_models/training $(TRAINING)/bin/python -m kinemesh_training.train --data "$(DATA)" --teacher "$(TEACHER)" --out "$(OUT)" $(ARGS)
-	PYTHONPATH=triton_models/training $(TRAINING)/bin/python -m kinemesh_training.ship --checkpoint "$(OUT)/checkpoint.pt" --data "$(DATA)" --package triton_models/src/kinemesh_models
+	PYTHONPATH=triton_models/training $(TRAINING)/bin/python -m kinemesh_training.ship --checkpoint "$(OUT)/checkpoint.pt" --data "$(DATA)" --teacher "$(TEACHER)" --package triton_models/src/kinemesh_models
 
 .PHONY: models
 models: setup ## build the model sets default and mock

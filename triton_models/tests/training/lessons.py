@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 
-from kinemesh_training import losses, train
+from kinemesh_training import calibrate, losses, train
 from kinemesh_training.boxes import decode, overlaps, places
 from kinemesh_training.network import STRIDES, Detector
 
@@ -82,6 +83,21 @@ def answers(_: Path) -> dict[str, Any]:
     }
 
 
+def calibration(_: Path) -> dict[str, Any]:
+    """A student who is less sure than its teacher, and finds more."""
+    theirs = np.array([0.9, 0.7, 0.5, 0.3], np.float32)
+    mine = np.array([0.2, 0.6, 0.05, 0.35, 0.4], np.float32)
+    found = calibrate.lift(mine, theirs)
+    refused = []
+    for few, sure in ((mine[:1], theirs), (mine, theirs[3:])):
+        try:
+            calibrate.lift(few, sure)
+        except ValueError as error:
+            refused.append(str(error))
+    lifted = 1 / (1 + np.exp(-(np.log(mine / (1 - mine)) + found)))
+    return {"kept": int((lifted > 0.4999).sum()), "alike": calibrate.lift(theirs, theirs), "refused": len(refused)}
+
+
 def training(folder: Path) -> dict[str, Any]:
     """A recipe that runs whole, that is broken off after its first epoch and goes on, and then another recipe."""
     archive = folder / "pictures.zip"
@@ -120,7 +136,7 @@ def _digest(folder: Path) -> str:
 
 
 _LESSONS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    lesson.__name__: lesson for lesson in (geometry, assignment, values, answers, training)
+    lesson.__name__: lesson for lesson in (geometry, assignment, values, answers, calibration, training)
 }
 
 if __name__ == "__main__":

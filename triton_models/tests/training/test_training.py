@@ -66,6 +66,10 @@ def test_the_network_is_small_and_answers_on_three_grids(lesson: Lesson) -> None
     assert answer["shapes"] == answer["wanted"]
 
 
+def test_as_many_boxes_are_sure_as_the_teachers(lesson: Lesson) -> None:
+    assert lesson("calibration") == {"kept": 3, "alike": 0, "refused": 2}
+
+
 def test_a_run_that_is_broken_off_goes_on_to_the_same_weights(lesson: Lesson, tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     labels: dict[str, list[list[float]]] = {}

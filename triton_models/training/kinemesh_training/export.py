@@ -14,9 +14,6 @@ from kinemesh_training.finding import LEAST_SCORE, OVERLAP, ROWS
 from kinemesh_training.network import DEVIATION, MEAN, Detector
 
 INPUT, OUTPUT = "image", "boxes"
-# What is added to scores, as logits, so that a threshold of a half keeps as many boxes of the pictures to learn from as
-# RTMDet-nano's: users' thresholds mean the same for whichever detector they choose.
-SCORE_LIFT = 0.4
 # A size that suits the network; any multiple of its greatest stride can be had.
 SIZE, STRIDE = 416, 32
 _OPSET = 18
@@ -43,9 +40,9 @@ suppression (float[1, A, 4] found, float[1, 1, A] scores) => (float[1, K, 6] {OU
 class _Candidates(nn.Module):
     """A box and a score for every cell, from float32 [1, 3, H, W], RGB from 0 to 1."""
 
-    def __init__(self, network: Detector) -> None:
+    def __init__(self, network: Detector, lift: float) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.lift = network, lift
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         levels = self.network(image * (255 / DEVIATION) - MEAN / DEVIATION)
@@ -55,18 +52,19 @@ class _Candidates(nn.Module):
         height, width = image.shape[2], image.shape[3]
         x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
         boxes = torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)
-        return boxes, (answers[..., :1] + SCORE_LIFT).sigmoid().transpose(1, 2)
+        return boxes, (answers[..., :1] + self.lift).sigmoid().transpose(1, 2)
 
 
-def to_onnx(network: Detector, path: Path) -> None:
+def to_onnx(network: Detector, lift: float, path: Path) -> None:
     """Write the network with weights of half precision: ``image`` float32 [1, 3, H, W] to ``boxes`` [1, K ≤ 300, 6].
 
     A row is x1 y1 x2 y2 in pixels of the input, score, class 0; best first. Sides are multiples of 32. Weights become
-    float32 as the file is loaded, so that every runtime computes the same with them.
+    float32 as the file is loaded, so that every runtime computes the same with them. ``lift`` is added to scores, as
+    logits (:mod:`.calibrate`).
     """
     rows, columns = torch.export.Dim("rows", min=2, max=80), torch.export.Dim("columns", min=2, max=80)
     program = torch.onnx.export(
-        _Candidates(network.eval()),
+        _Candidates(network.eval(), lift),
         (torch.zeros(1, 3, SIZE, SIZE - 2 * STRIDE),),
         dynamo=True,
         opset_version=_OPSET,

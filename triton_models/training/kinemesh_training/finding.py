@@ -1,5 +1,7 @@
 """From a network's answers to people: what measures them while they learn."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import torch
@@ -11,6 +13,8 @@ from kinemesh_training.pictures import letterbox
 
 # An answer's people: how many at most, how much two may overlap, and what is none.
 ROWS, OVERLAP, LEAST_SCORE = 300, 0.5, 0.01
+# From a square picture, uint8 [S, S, 3], RGB, to the probability of a person at every cell, [A], and its box, [A, 4].
+Cells = Callable[[NDArray[np.uint8]], tuple[torch.Tensor, torch.Tensor]]
 
 
 def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -26,19 +30,27 @@ def normalised(pictures: torch.Tensor) -> torch.Tensor:
     return (pictures.permute(0, 3, 1, 2).float() - MEAN) / DEVIATION
 
 
-@torch.no_grad()
-def find(network: Detector, pixels: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """People in a picture, float32 [N, 5]: x1 y1 x2 y2 score in its pixels, best first."""
-    canvas, scale = letterbox(pixels, size)
+def cells_of(network: Detector) -> Cells:
+    """What a network says."""
     device = next(network.parameters()).device
-    levels = [level.cpu() for level in network(normalised(torch.from_numpy(canvas)[None].to(device)))]
-    points, strides = places([(level.shape[2], level.shape[3]) for level in levels])
-    answers = flatten(levels)[0]
-    scores = answers[:, 0].sigmoid()
+
+    @torch.no_grad()
+    def answer(square: NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
+        levels = [level.cpu() for level in network(normalised(torch.from_numpy(square)[None].to(device)))]
+        points, strides = places([(level.shape[2], level.shape[3]) for level in levels])
+        answers = flatten(levels)[0]
+        return answers[:, 0].sigmoid(), decode(answers[:, 1:], points, strides)
+
+    return answer
+
+
+def find(cells: Cells, pixels: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    """People in a picture, float32 [N, 5]: x1 y1 x2 y2 score in its pixels, best first."""
+    square, scale = letterbox(pixels, size)
+    scores, boxes = cells(square)
     chosen = scores.topk(min(1000, len(scores))).indices
-    boxes = decode(answers[chosen, 1:], points[chosen], strides[chosen]).numpy() / scale
     height, width = pixels.shape[:2]
-    boxes = boxes.clip(0, [width, height, width, height]).astype(np.float32)
+    corners = (boxes[chosen].numpy() / scale).clip(0, [width, height, width, height]).astype(np.float32)
     scored = scores[chosen].numpy()
-    kept = suppress(boxes, scored)
-    return np.concatenate([boxes[kept], scored[kept, None]], 1)
+    kept = suppress(corners, scored)
+    return np.concatenate([corners[kept], scored[kept, None]], 1)

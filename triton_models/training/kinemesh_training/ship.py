@@ -1,4 +1,4 @@
-"""Turn a checkpoint into what the project ships: ``python -m kinemesh_training.ship --checkpoint … --data …``."""
+"""Turn a checkpoint into what the project ships: ``python -m kinemesh_training.ship --help``."""
 
 import argparse
 import hashlib
@@ -9,18 +9,20 @@ import cv2
 import numpy as np
 import torch
 
-from kinemesh_training import pictures
-from kinemesh_training.export import to_onnx
+from kinemesh_training import calibrate, pictures
+from kinemesh_training.export import SIZE, to_onnx
+from kinemesh_training.finding import cells_of
 from kinemesh_training.network import Detector
 from kinemesh_training.quantise import to_int8
+from kinemesh_training.teacher import Teacher
 
 NAME = "person_detector"
 START = Path(__file__).parents[1] / f"{NAME}.pt"
 
 
-def ship(checkpoint: Path, archive: Path, package: Path, seed: int) -> None:
+def ship(checkpoint: Path, archive: Path, teacher: Path, package: Path, seed: int) -> None:
     """Write the network's files into the package of models, and their hashes into its manifest."""
-    network = Detector()
+    network = Detector().eval()
     learned = torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
     network.load_state_dict(learned)
     # Whoever wants it to know their own footage better goes on from here.
@@ -28,8 +30,10 @@ def ship(checkpoint: Path, archive: Path, package: Path, seed: int) -> None:
     weights = package / "weights"
     weights.mkdir(exist_ok=True)
     onnx, int8 = weights / f"{NAME}.onnx", weights / f"{NAME}_int8.xml"
-    to_onnx(network, onnx)
-    to_int8(onnx, pictures.read(archive, "train"), int8, np.random.default_rng(seed))
+    shown = pictures.read(archive, "train")
+    lift = calibrate.between(cells_of(network), Teacher(teacher, 1).cells, shown, SIZE)
+    to_onnx(network, lift, onnx)
+    to_int8(onnx, shown, int8, np.random.default_rng(seed))
     manifest = package / "models.toml"
     text = manifest.read_text()
     for file in (onnx, int8, int8.with_suffix(".bin")):
@@ -55,12 +59,15 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, required=True, help="what it learned from; ranges are taken from some of it"
     )
+    parser.add_argument(
+        "--teacher", type=Path, required=True, help="RTMDet-nano's ONNX file, whose scores ours are to equal"
+    )
     parser.add_argument("--package", type=Path, required=True, help="folder of models.toml")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    ship(chosen.checkpoint, chosen.data, chosen.package, chosen.seed)
+    ship(chosen.checkpoint, chosen.data, chosen.teacher, chosen.package, chosen.seed)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ import openvino as ov
 import torch
 from openvino import Core
 from openvino.preprocess import ColorFormat, PrePostProcessor
+from torch import Tensor
 
-from kinemesh_training.boxes import flatten
+from kinemesh_training.boxes import around, flatten, places
+from kinemesh_training.network import STRIDES
 from kinemesh_training.taught import Taught
 
 # Tensors of the published graph, by stride: what its heads say before suppression, and what they look at.
@@ -48,3 +50,9 @@ class Teacher:
             for index in range(len(SCORES) * 3)
         ]
         return Taught(flatten(answers[0:3])[..., 0].sigmoid(), flatten(answers[3:6]).clamp(min=0), answers[6:9])
+
+    def cells(self, square: np.ndarray) -> tuple[Tensor, Tensor]:
+        """What it says of one picture, as :func:`kinemesh_training.finding.cells_of` has it."""
+        taught = self(square[None])
+        points, _ = places([(square.shape[0] // stride, square.shape[1] // stride) for stride in STRIDES])
+        return taught.scores[0], around(points, taught.lengths[0])
