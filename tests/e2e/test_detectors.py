@@ -21,6 +21,8 @@ pytestmark = pytest.mark.data
 CROWD = {0: 45, 170: 37, 340: 39}
 CROWD_IN_ALL = 75
 COCO = 80
+EMBEDDED = "person_detector"
+MODELS = (EMBEDDED, "rtmdet_nano_person")
 
 
 async def model_ready(rest: Rest, name: str) -> dict[str, Any]:
@@ -35,7 +37,10 @@ async def model_ready(rest: Rest, name: str) -> dict[str, Any]:
     return model
 
 
-async def add(rest: Rest, name: str) -> None:
+async def served(rest: Rest, name: str) -> None:
+    """The model is there, added if it has to be."""
+    if name == EMBEDDED:
+        return
     answer = await rest.call("POST", "/api/v1/models/add", json={"model": name})
     assert answer.status_code in (202, 409), answer.text
     model = await model_ready(rest, name)
@@ -48,16 +53,18 @@ async def tracks(rest: Rest, clip: Path, **parameters: Any) -> Any:
     return pq.read_table(io.BytesIO(await rest.output(job["job_id"], "tracks.parquet")))
 
 
-async def test_who_comes_one_by_one_is_counted(rest: Rest, media_data: Path) -> None:
-    await add(rest, "rtmdet_nano_person")
-    table = await tracks(rest, media_data / "intel_one-by-one-person.mp4", model="rtmdet_nano_person")
+@pytest.mark.parametrize("model", MODELS)
+async def test_who_comes_one_by_one_is_counted(rest: Rest, media_data: Path, model: str) -> None:
+    await served(rest, model)
+    table = await tracks(rest, media_data / "intel_one-by-one-person.mp4", model=model)
     assert len(set(table["track_id"].to_pylist())) == 6
 
 
-async def test_a_crowd_is_counted(rest: Rest, media_data: Path) -> None:
-    await add(rest, "rtmdet_nano_person")
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_crowd_is_counted(rest: Rest, media_data: Path, model: str) -> None:
+    await served(rest, model)
     clip = media_data / "supervision_crowd_walking.mp4"
-    table = await tracks(rest, clip, model="rtmdet_nano_person", input_size=832)
+    table = await tracks(rest, clip, model=model, input_size=832)
     counts = np.bincount(table["frame_index"].to_numpy(), minlength=341)
     seen, there = sum(int(counts[frame]) for frame in CROWD), sum(CROWD.values())
     assert abs(seen - there) <= 0.1 * there

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import re
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -67,7 +68,10 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    ship(chosen.checkpoint, chosen.data, chosen.teacher, chosen.package, chosen.seed)
+    try:
+        ship(chosen.checkpoint, chosen.data, chosen.teacher, chosen.package, chosen.seed)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise SystemExit(f"ship: {error}") from error
 
 
 if __name__ == "__main__":
