@@ -21,9 +21,10 @@ from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.events import replay
 from kinemesh.bus.tasks import Handle, TaskContext, work
 from kinemesh.embedded import triton
+from kinemesh.embedded.checks import grpc_serving
 from kinemesh.embedded.ports import free_ports
 from kinemesh.embedded.process import Process
-from kinemesh.embedded.service import grpc_serving, service_spec
+from kinemesh.embedded.service import service_spec
 from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.environment.v1 import environment_pb2, environment_pb2_grpc
 from kinemesh.inference import TritonSettings

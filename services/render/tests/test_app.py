@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from kinemesh.embedded.checks import grpc_serving
 from kinemesh.embedded.ports import free_ports
-from kinemesh.embedded.service import grpc_serving, service_spec
+from kinemesh.embedded.service import service_spec
 from kinemesh.embedded.supervisor import Supervisor
 from kinemesh.media.picture import encode_picture
 from kinemesh.render.v1 import render_pb2, render_pb2_grpc

@@ -123,6 +123,23 @@ async def test_a_crashed_server_is_started_again_until_it_crashes_too_often(tmp_
         assert process.state is State.READY
 
 
+async def test_a_server_that_lives_and_does_not_answer_is_started_again(tmp_path: Path) -> None:
+    async with Supervisor() as supervisor:
+        first: int | None = None
+
+        async def alive() -> bool:
+            return supervisor.processes["x"].pid != first
+
+        await supervisor.start([server(tmp_path, "x", restarts=1, alive=alive, alive_every_s=0.01)])
+        process = supervisor.processes["x"]
+        first = process.pid
+        assert first is not None
+        await until(lambda: process.state is State.READY and process.pid not in (None, first))
+        assert gone(first)
+        assert process.restarts == 1
+    assert "unanswered" in (tmp_path / "x.log").read_text()
+
+
 async def test_a_server_can_be_restarted_on_demand(tmp_path: Path) -> None:
     async with Supervisor() as supervisor:
         await supervisor.start([server(tmp_path, "x")])

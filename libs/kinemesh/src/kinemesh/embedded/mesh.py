@@ -23,7 +23,7 @@ import psutil
 from pydantic import SecretStr
 
 from kinemesh.access.tls import Tls, read_tls
-from kinemesh.embedded.checks import http_ok
+from kinemesh.embedded.checks import grpc_serving, http_ok
 from kinemesh.embedded.credentials import NATS_USER, MeshSecrets, load_secrets, write_private
 from kinemesh.embedded.environment import (
     GATEWAY,
@@ -43,7 +43,7 @@ from kinemesh.embedded.postgres import postgres_spec
 from kinemesh.embedded.process import Process, ServerSpec
 from kinemesh.embedded.running import running_mesh, take_lock
 from kinemesh.embedded.seaweedfs import seaweedfs_spec
-from kinemesh.embedded.service import grpc_serving, service_spec
+from kinemesh.embedded.service import service_spec
 from kinemesh.embedded.supervisor import Status, Supervisor
 from kinemesh.embedded.triton import TritonModels, triton_spec
 from kinemesh.errors import FailedPrecondition

@@ -22,6 +22,9 @@ _POLL_S = 0.05
 _FIRST_BACKOFF_S = 0.2
 _LONGEST_BACKOFF_S = 5.0
 _KILL_S = 5.0
+_UNANSWERED = 4
+# Nothing is asked for longer: if it took longer to know, it was we who did not run, and the server may have answered.
+_LONGEST_QUESTION_S = 5.0
 _LOG_BYTES = 16 << 20
 # Servers share the machine with each other: none may start as many threads as there are cores.
 _THREAD_CAPS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GOMAXPROCS": "2"}
@@ -47,6 +50,9 @@ class ServerSpec:
     :param log: where standard output and error go, appended; one that is large at a start is put aside as ``.1``.
     :param address: what a person connects to; for the status table.
     :param after: names of servers that have to be ready before this one is started.
+    :param alive: asks the running server whether it still answers; one that leaves several questions in a row
+        unanswered is killed, which counts as a crash.
+    :param alive_every_s: time between two such questions.
     :param restarts: how often within a minute it may be started again after a crash.
     :param prepare: runs, on a thread, before each start; must be idempotent.
     :param leftovers: glob patterns of files and folders that the server may leave behind, removed in the end;
@@ -63,6 +69,8 @@ class ServerSpec:
     user: str | None = None
     after: tuple[str, ...] = ()
     ready_within_s: float = 60.0
+    alive: Callable[[], Awaitable[bool]] | None = None
+    alive_every_s: float = 15.0
     restarts: int = 0
     stop_signal: signal.Signals = signal.SIGTERM
     grace_s: float = 10.0
@@ -172,7 +180,7 @@ class Process:
         """Wait for the end of the server, which nobody asked for, and start it again while that is allowed."""
         backoff = _FIRST_BACKOFF_S
         while self._exited is not None:
-            await asyncio.wait({self._exited})
+            await self._until_gone(self._exited)
             await self._end_child()
             while True:
                 recent = sum(moment > time.monotonic() - 60 for moment in self._starts)
@@ -190,6 +198,29 @@ class Process:
                 else:
                     backoff = _FIRST_BACKOFF_S
                     break
+
+    async def _until_gone(self, exited: asyncio.Task[int]) -> None:
+        """Wait for the end of the server; kill it if it lives on and answers nothing, as after a deadlock."""
+        if self.spec.alive is None:
+            await asyncio.wait({exited})
+            return
+        unanswered = 0
+        while unanswered < _UNANSWERED:
+            await self._exit(self.spec.alive_every_s)
+            if exited.done():
+                return
+            asked = time.monotonic()
+            if await self.spec.alive():
+                unanswered = 0
+            elif time.monotonic() - asked < _LONGEST_QUESTION_S:
+                unanswered += 1
+        self._note(f"is killed: it left {unanswered} questions in a row unanswered")
+        await self.kill()
+
+    def _note(self, what: str) -> None:
+        """A line of ours in the server's log."""
+        with self.spec.log.open("a") as log:
+            log.write(f"supervisor: {self.spec.name} {what}\n")
 
     async def _end_child(self) -> None:
         child = self._child

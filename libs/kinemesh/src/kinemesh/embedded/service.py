@@ -7,15 +7,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from kinemesh.access.tls import Tls
-from kinemesh.embedded.checks import ASK_S, Check
+from kinemesh.embedded.checks import Check
 from kinemesh.embedded.process import ServerSpec
 from kinemesh.inference.shared_memory import PREFIX
 from kinemesh.memory import ALLOCATION
-from kinemesh.serving.channel import open_channel
 
 
 def service_spec(
@@ -60,18 +55,3 @@ def service_spec(
         grace_s=15.0,
         leftovers=(f"/dev/shm/{PREFIX}{{pid}}_*",),  # noqa: S108 - POSIX shared memory, not a temporary file
     )
-
-
-def grpc_serving(address: str, service: str = "", *, tls: Tls | None = None) -> Check:
-    """Ready once ``grpc.health.v1`` says SERVING."""
-
-    async def ask() -> bool:
-        try:
-            async with open_channel(address, tls) as channel:
-                request = health_pb2.HealthCheckRequest(service=service)
-                answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=ASK_S)
-        except grpc.aio.AioRpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-
-    return ask

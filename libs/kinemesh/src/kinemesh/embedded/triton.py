@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinemesh.embedded.checks import http_ok
+from kinemesh.embedded.checks import grpc_answers, http_ok
 from kinemesh.embedded.process import ServerSpec
 
 PORTS = 3
@@ -54,6 +54,7 @@ def triton_spec(
     :param otlp_url: where its spans go, by OTLP over HTTP; nowhere if empty.
     """
     grpc_port, http_port, metrics_port = ports
+    address = f"127.0.0.1:{grpc_port}"
     prefix = shm_prefix(folder)
 
     def prepare() -> None:
@@ -77,10 +78,11 @@ def triton_spec(
         ),
         ready=http_ok("127.0.0.1", http_port, "/v2/health/ready"),
         log=log,
-        address=f"127.0.0.1:{grpc_port}",
+        address=address,
         cwd=folder,
         prepare=prepare,
         ready_within_s=120.0,
+        alive=grpc_answers(address),
         restarts=restarts,
         grace_s=15.0,
         leftovers=(f"/dev/shm/{prefix}*",),  # noqa: S108 - POSIX shared memory, not a temporary file
