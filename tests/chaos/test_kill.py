@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import signal
+from collections.abc import Awaitable, Callable
 from itertools import groupby
 from typing import Any
 
@@ -11,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kinemesh.embedded.mesh import Mesh
+from kinemesh.embedded.process import Process
 from kinemesh.testing.rest import Rest
 
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -27,14 +31,6 @@ FILES = {
 }
 
 
-async def begin(rest: Rest, pipeline: str, clip: bytes) -> str:
-    asset_id = await rest.upload(clip)
-    if pipeline != "multi_camera":
-        return await rest.start(asset_id, pipeline, **PARAMETERS[pipeline])
-    environment = await rest.describe_site([asset_id, asset_id])
-    return await rest.start("", pipeline, environment_id=environment, **PARAMETERS[pipeline])
-
-
 async def fingerprints(rest: Rest, pipeline: str, job_id: str) -> dict[str, str]:
     return {name: fingerprint(name, await rest.output(job_id, name)) for name in FILES[pipeline]}
 
@@ -46,8 +42,26 @@ def fingerprint(name: str, data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+Begin = Callable[[str], Awaitable[str]]
+Undisturbed = dict[str, dict[str, str]]
+
+
+@pytest.fixture
+def begin(rest: Rest, person_clip: bytes, climb_clip: bytes) -> Begin:
+    """Starts a job of a pipeline; answers with its id."""
+
+    async def start(pipeline: str) -> str:
+        asset_id = await rest.upload(climb_clip if pipeline == "route_match" else person_clip)
+        if pipeline != "multi_camera":
+            return await rest.start(asset_id, pipeline, **PARAMETERS[pipeline])
+        environment = await rest.describe_site([asset_id, asset_id])
+        return await rest.start("", pipeline, environment_id=environment, **PARAMETERS[pipeline])
+
+    return start
+
+
 @pytest.fixture(scope="module")
-def undisturbed() -> dict[str, dict[str, str]]:
+def undisturbed() -> Undisturbed:
     """What a job of each pipeline makes when nothing happens to it, as far as it has been tried."""
     return {}
 
@@ -75,29 +89,49 @@ def undisturbed() -> dict[str, dict[str, str]]:
     ],
 )
 async def test_killing_a_process_changes_nothing(
-    pipeline: str,
-    victim: str,
-    stage: str,
-    mesh: Mesh,
-    rest: Rest,
-    person_clip: bytes,
-    climb_clip: bytes,
-    undisturbed: dict[str, dict[str, str]],
+    pipeline: str, victim: str, stage: str, mesh: Mesh, rest: Rest, begin: Begin, undisturbed: Undisturbed
 ) -> None:
-    clip = climb_clip if pipeline == "route_match" else person_clip
+    await disturb(Process.kill, mesh.process(victim), stage, rest, pipeline, begin, undisturbed)
+
+
+async def test_a_model_server_that_stands_still_changes_nothing(
+    mesh: Mesh, rest: Rest, begin: Begin, undisturbed: Undisturbed
+) -> None:
+    """As after a deadlock: it lives, takes connections, and answers none, for a minute."""
+    triton = mesh.process("triton")
+    restarts = triton.restarts
+
+    async def stop(process: Process) -> None:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGSTOP)
+
+    await disturb(stop, triton, "pose", rest, "pose", begin, undisturbed)
+    assert triton.restarts == restarts + 1
+
+
+async def disturb(
+    how: Callable[[Process], Awaitable[None]],
+    victim: Process,
+    stage: str,
+    rest: Rest,
+    pipeline: str,
+    begin: Begin,
+    undisturbed: Undisturbed,
+) -> None:
+    """Begin a job, disturb a process once the job has come to a stage, and compare all that it leaves and tells."""
     if pipeline not in undisturbed:
-        whole = await rest.ended(await begin(rest, pipeline, clip))
+        whole = await rest.ended(await begin(pipeline))
         assert whole["state"] == "SUCCEEDED", whole["failure"]
         undisturbed[pipeline] = await fingerprints(rest, pipeline, whole["job_id"])
-    job_id = await begin(rest, pipeline, clip)
-    killed = False
+    job_id = await begin(pipeline)
+    disturbed = False
     messages: list[dict[str, Any]] = []
     async for message in rest.watch(job_id):
         messages.append(message)
-        if not killed and message["type"] == "progress" and message["payload"]["stage"] == stage:
-            killed = True
-            await mesh.process(victim).kill()
-    assert killed
+        if not disturbed and message["type"] == "progress" and message["payload"]["stage"] == stage:
+            disturbed = True
+            await how(victim)
+    assert disturbed
     job = await rest.job(job_id)
     assert job["state"] == "SUCCEEDED", job["failure"]
     assert await fingerprints(rest, pipeline, job_id) == undisturbed[pipeline]
