@@ -143,7 +143,7 @@ class Student(nn.Module):
 
 def losses(student: Student, seen: Tensor, people: list[Tensor], taught: Taught | None) -> dict[str, Tensor]:
     """All losses of a batch of normalised pictures [B, 3, S, S]."""
-    with torch.autocast(seen.device.type, dtype=torch.bfloat16):
+    with torch.autocast(seen.device.type, dtype=torch.bfloat16, enabled=_halves(seen.device.type)):
         answers, features = student(seen)
     answers = answers.float()
     logits, sides = answers[..., 0], answers[..., 1:]
@@ -156,6 +156,11 @@ def losses(student: Student, seen: Tensor, people: list[Tensor], taught: Taught 
             start=torch.zeros((), device=seen.device),
         )
     return found
+
+
+def _halves(device: str) -> bool:
+    """Whether half precision is faster: processors that have to imitate it take several times as long."""
+    return device != "cpu" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def rate_at(step: int, steps: int, recipe: Recipe) -> float:
