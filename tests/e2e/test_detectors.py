@@ -37,30 +37,31 @@ async def model_ready(rest: Rest, name: str) -> dict[str, Any]:
 
 
 async def add(rest: Rest, name: str) -> None:
+    """Have a detector of the manifest served, if it is not yet."""
     answer = await rest.call("POST", "/api/v1/models/add", json={"model": name})
     assert answer.status_code in (202, 409), answer.text
     model = await model_ready(rest, name)
     assert model["state"] == "READY", model
 
 
-async def tracks(rest: Rest, clip: Path, **parameters: Any) -> Any:
+async def tracks(rest: Rest, clip: Path, model: str, **parameters: Any) -> Any:
     """The table of tracks that the instructor job leaves."""
-    job = await rest.run(await asyncio.to_thread(clip.read_bytes), "instructor", **parameters)
+    if model != EMBEDDED:
+        await add(rest, model)
+    job = await rest.run(await asyncio.to_thread(clip.read_bytes), "instructor", model=model, **parameters)
     return pq.read_table(io.BytesIO(await rest.output(job["job_id"], "tracks.parquet")))
 
 
-async def test_who_comes_one_by_one_is_counted(rest: Rest, media_data: Path) -> None:
-    await add(rest, ADDED)
-    table = await tracks(rest, media_data / "intel_one-by-one-person.mp4", model=ADDED)
+@pytest.mark.parametrize("model", [EMBEDDED, ADDED])
+async def test_who_comes_one_by_one_is_counted(rest: Rest, media_data: Path, model: str) -> None:
+    table = await tracks(rest, media_data / "intel_one-by-one-person.mp4", model)
     assert len(set(table["track_id"].to_pylist())) == 6
 
 
 @pytest.mark.parametrize(("model", "off"), [(EMBEDDED, 0.15), (ADDED, 0.1)])
 async def test_a_crowd_is_counted(rest: Rest, media_data: Path, model: str, off: float) -> None:
-    if model == ADDED:
-        await add(rest, model)
     clip = media_data / "supervision_crowd_walking.mp4"
-    table = await tracks(rest, clip, model=model, input_size=832)
+    table = await tracks(rest, clip, model, input_size=832)
     counts = np.bincount(table["frame_index"].to_numpy(), minlength=341)
     seen, there = sum(int(counts[frame]) for frame in CROWD), sum(CROWD.values())
     assert abs(seen - there) <= off * there

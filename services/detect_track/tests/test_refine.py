@@ -129,6 +129,34 @@ def test_one_sure_moment_makes_no_object() -> None:
     assert len(refined(walk, TIMES, STILL, Refinement(least_score=0.5)).frame_index) == 0
 
 
+@pytest.mark.parametrize(
+    ("stayed", "score", "kept"),
+    [
+        (150, 0.3, [(0, 40), (150, 200)]),
+        (119, 0.3, [(0, 200)]),
+        (150, 0.4, [(0, 200)]),
+        (200, 0.3, [(0, 40)]),
+    ],
+    ids=["for long", "for a while", "not in much doubt", "to the end"],
+)
+def test_a_track_that_stays_behind_is_cut(stayed: int, score: float, kept: list[tuple[int, int]]) -> None:
+    """Somebody passes a pillar, which his track goes on with; then somebody else passes, whom it takes up."""
+    walk = tracks(Walk(1, range(200), speed=(0, 0)))
+    walk.score[40:stayed] = score
+    refinement = Refinement(least_score=0.5, longest_doubt=80, longest_join=80)
+    result = refined(walk, TIMES, STILL, refinement)
+    spans = [result.frame_index[result.track_id == one] for one in np.unique(result.track_id)]
+    assert [(int(span[0]), int(span[-1]) + 1) for span in spans] == kept
+
+
+def test_a_look_at_somebody_who_passes_a_pillar_is_no_object() -> None:
+    walk = tracks(Walk(1, range(200), speed=(0, 0)))
+    walk.score[40:] = 0.3
+    walk.score[150:158] = 0.6
+    result = refined(walk, TIMES, STILL, Refinement(least_score=0.5, longest_doubt=80))
+    assert result.frame_index.tolist() == list(range(40))
+
+
 def test_long_gaps_are_joined_but_not_filled() -> None:
     pair = tracks(Walk(1, range(40), speed=(0.2, 0)), Walk(2, range(120, 180), speed=(0.2, 0)))
     result = refined(pair, TIMES, STILL, Refinement(longest_fill=79))

@@ -1,7 +1,8 @@
 """What a recording allows and a live stream does not: looking at both ends of a gap.
 
-Tracks of an online tracker that gives up early are joined by one assignment over the whole recording; gaps are filled;
-what was seen only for a moment, never for sure, or twice, is dropped.
+Where a track stayed behind on something that is no object, it is cut. Tracks of an online tracker that gives up early
+are joined by one assignment over the whole recording; gaps are filled; what was seen only for a moment, never for sure,
+or twice, is dropped.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _DOUBLE: Final = 0.5
 _MOSTLY: Final = 0.5
 _NEAR: Final = 0.6
 """Of the least score: what half of an object's boxes reach. Chosen by counting people in a crowd at three scales."""
+_DOUBTFUL: Final = 0.7
+"""Of the least score: what half the boxes stay below where a track is left on a pillar, and reach where somebody is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Refinement:
     :ivar least_probability: that two tracklets are one object.
     :ivar longest_fill: of a gap that is filled; in longer ones nobody knows where the object was.
     :ivar fewest_boxes: of an object that is kept.
+    :ivar longest_doubt: for which an object may stay below the least score, and mostly far below. Half of that cuts
+        apart people of a crowd who hide each other.
     :ivar least_score: that an object reaches at least once, and most of its boxes come near to. So the doubtful boxes
         of an object that was surely there are kept, and those of what may never have been there are not.
     """
@@ -54,6 +59,7 @@ class Refinement:
     least_probability: float = 0.25
     longest_fill: float = 100
     fewest_boxes: int = 8
+    longest_doubt: float = 240
     least_score: float = 0.0
 
 
@@ -79,7 +85,7 @@ def refined(
         is interpolated as well.
     """
     clock = times * NOMINAL_RATE
-    tracklets = _tracklets(rows, camera)
+    tracklets = [part for one in _tracklets(rows, camera) for part in _undoubted(one, refinement, clock)]
     objects = [one for one in _joined(tracklets, refinement, clock, looks) if _is_object(one, refinement)]
     objects.sort(key=lambda one: (int(one.frame[0]), one.values[0].tolist(), one.track_id))
     parts = _single([_filled(one, times, camera, refinement.longest_fill) for one in objects])
@@ -87,6 +93,27 @@ def refined(
         [replace(part, track_id=np.full_like(part.track_id, number)) for number, part in enumerate(parts, 1)]
     )
     return whole.where(np.lexsort((whole.track_id, whole.frame_index)))
+
+
+def _undoubted(one: _Tracklet, refinement: Refinement, clock: Floats) -> list[_Tracklet]:
+    """What is left of a tracklet without the stretches in which it was doubtful for too long."""
+    score, least = one.values[:, 4], refinement.least_score
+    borders = np.flatnonzero(np.diff(np.concatenate([[False], score < least, [False]]).astype(np.int8)))
+    doubts = [
+        (start, stop)
+        for start, stop in borders.reshape(-1, 2).tolist()
+        if clock[one.frame[stop - 1]] - clock[one.frame[start]] > refinement.longest_doubt
+        and np.median(score[start:stop]) < _DOUBTFUL * least
+    ]
+    if not doubts:
+        return [one]
+    starts, stops = [0, *(stop for _, stop in doubts)], [*(start for start, _ in doubts), len(score)]
+    return [
+        replace(one, frame=one.frame[start:stop], values=one.values[start:stop])
+        for start, stop in zip(starts, stops, strict=True)
+        # A short look at somebody who passes by what it was left on is not them.
+        if start < stop and np.median(score[start:stop]) >= _DOUBTFUL * least
+    ]
 
 
 def _is_object(one: _Tracklet, refinement: Refinement) -> bool:
