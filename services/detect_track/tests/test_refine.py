@@ -143,17 +143,18 @@ def test_a_track_that_stays_behind_is_cut(stayed: int, score: float, kept: list[
     """Somebody passes a pillar, which his track goes on with; then somebody else passes, whom it takes up."""
     walk = tracks(Walk(1, range(200), speed=(0, 0)))
     walk.score[40:stayed] = score
-    refinement = Refinement(least_score=0.5, longest_doubt=80, longest_join=80)
+    refinement = Refinement(least_score=0.5, longest_doubt=80, longest_join=80, shortest_part=30)
     result = refined(walk, TIMES, STILL, refinement)
     spans = [result.frame_index[result.track_id == one] for one in np.unique(result.track_id)]
     assert [(int(span[0]), int(span[-1]) + 1) for span in spans] == kept
 
 
-def test_a_look_at_somebody_who_passes_a_pillar_is_no_object() -> None:
+@pytest.mark.parametrize("passing", [slice(150, 158), slice(180, 200)], ids=["in more doubt", "at the end"])
+def test_a_look_at_somebody_who_passes_a_pillar_is_no_object(passing: slice) -> None:
     walk = tracks(Walk(1, range(200), speed=(0, 0)))
     walk.score[40:] = 0.3
-    walk.score[150:158] = 0.6
-    result = refined(walk, TIMES, STILL, Refinement(least_score=0.5, longest_doubt=80))
+    walk.score[passing] = 0.6
+    result = refined(walk, TIMES, STILL, Refinement(least_score=0.5, longest_doubt=80, shortest_part=30))
     assert result.frame_index.tolist() == list(range(40))
 
 

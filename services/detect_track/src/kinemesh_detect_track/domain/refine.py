@@ -51,6 +51,7 @@ class Refinement:
     :ivar fewest_boxes: of an object that is kept.
     :ivar longest_doubt: for which an object may stay below the least score, and mostly far below. Half of that cuts
         apart people of a crowd who hide each other.
+    :ivar shortest_part: of a track from which such doubt was cut.
     :ivar least_score: that an object reaches at least once, and most of its boxes come near to. So the doubtful boxes
         of an object that was surely there are kept, and those of what may never have been there are not.
     """
@@ -60,6 +61,7 @@ class Refinement:
     longest_fill: float = 100
     fewest_boxes: int = 8
     longest_doubt: float = 240
+    shortest_part: float = 60
     least_score: float = 0.0
 
 
@@ -97,13 +99,12 @@ def refined(
 
 def _undoubted(one: _Tracklet, refinement: Refinement, clock: Floats) -> list[_Tracklet]:
     """What is left of a tracklet without the stretches in which it was doubtful for too long."""
-    score, least = one.values[:, 4], refinement.least_score
+    score, time, least = one.values[:, 4], clock[one.frame], refinement.least_score
     borders = np.flatnonzero(np.diff(np.concatenate([[False], score < least, [False]]).astype(np.int8)))
     doubts = [
         (start, stop)
         for start, stop in borders.reshape(-1, 2).tolist()
-        if clock[one.frame[stop - 1]] - clock[one.frame[start]] > refinement.longest_doubt
-        and np.median(score[start:stop]) < _DOUBTFUL * least
+        if time[stop - 1] - time[start] > refinement.longest_doubt and np.median(score[start:stop]) < _DOUBTFUL * least
     ]
     if not doubts:
         return [one]
@@ -111,8 +112,10 @@ def _undoubted(one: _Tracklet, refinement: Refinement, clock: Floats) -> list[_T
     return [
         replace(one, frame=one.frame[start:stop], values=one.values[start:stop])
         for start, stop in zip(starts, stops, strict=True)
-        # A short look at somebody who passes by what it was left on is not them.
-        if start < stop and np.median(score[start:stop]) >= _DOUBTFUL * least
+        # A look at somebody who passes by what it was left on is not them.
+        if start < stop
+        and time[stop - 1] - time[start] >= refinement.shortest_part
+        and np.median(score[start:stop]) >= _DOUBTFUL * least
     ]
 
 
