@@ -25,8 +25,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from kinemesh.access.tls import Tls
 from kinemesh.detect_track.v1 import detect_track_pb2, detect_track_pb2_grpc
-from kinemesh.embedded.checks import grpc_serving
 from kinemesh.embedded.environment import SERVICES
+from kinemesh.embedded.grpc_checks import grpc_serving
 from kinemesh.job.v1 import job_pb2, job_pb2_grpc
 from kinemesh.matcher.v1 import matcher_pb2, matcher_pb2_grpc
 from kinemesh.media.synthetic import write_clip

@@ -21,7 +21,7 @@ from kinemesh.bus.connection import Bus, connect
 from kinemesh.bus.events import replay
 from kinemesh.bus.tasks import Handle, TaskContext, work
 from kinemesh.embedded import triton
-from kinemesh.embedded.checks import grpc_serving
+from kinemesh.embedded.grpc_checks import grpc_serving
 from kinemesh.embedded.ports import free_ports
 from kinemesh.embedded.process import Process
 from kinemesh.embedded.service import service_spec

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kinemesh.embedded.checks import grpc_serving
+from kinemesh.embedded.grpc_checks import grpc_serving
 from kinemesh.embedded.ports import free_ports
 from kinemesh.embedded.service import service_spec
 from kinemesh.embedded.supervisor import Supervisor

@@ -20,6 +20,7 @@ from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
 from kinemesh.serving.channel import call, open_channel, stream
 from kinemesh.serving.interceptor import CallInterceptor, caller
 from kinemesh.serving.status import from_rpc_error
+from kinemesh.testing.requests import nothing_until
 
 TOKENS = Tokens("0123456789abcdef" * 2)
 ADA = Identity("ada", frozenset((READ,)), "k1", Limits(requests_per_minute=7))
@@ -119,15 +120,6 @@ async def test_streams_of_requests_too() -> None:
                     pass
             over.set()
             assert from_rpc_error(refused.value).reason == reason
-
-
-async def nothing_until(over: asyncio.Event) -> AsyncIterator[pose_pb2.EstimateStreamRequest]:
-    """A stream of requests without any: what is written to a call that has been refused hides the reason from the
-    asynchronous client."""
-    nothing: tuple[pose_pb2.EstimateStreamRequest, ...] = ()
-    await over.wait()
-    for request in nothing:
-        yield request
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import trustme
 from kinemesh.access.identity import READ, WRITE, Identity
 from kinemesh.access.tls import Tls, read_tls
 from kinemesh.access.tokens import Tokens
-from kinemesh.embedded.checks import grpc_serving
+from kinemesh.embedded.grpc_checks import grpc_serving
 from kinemesh.errors import FailedPrecondition
 from kinemesh.pose.v1 import pose_pb2, pose_pb2_grpc
 from kinemesh.serving.channel import open_channel

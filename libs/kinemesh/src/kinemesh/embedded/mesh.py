@@ -23,7 +23,7 @@ import psutil
 from pydantic import SecretStr
 
 from kinemesh.access.tls import Tls, read_tls
-from kinemesh.embedded.checks import grpc_serving, http_ok
+from kinemesh.embedded.checks import http_ok
 from kinemesh.embedded.credentials import NATS_USER, MeshSecrets, load_secrets, write_private
 from kinemesh.embedded.environment import (
     GATEWAY,
@@ -37,6 +37,7 @@ from kinemesh.embedded.environment import (
     service_environment,
     service_of,
 )
+from kinemesh.embedded.grpc_checks import grpc_answers, grpc_serving
 from kinemesh.embedded.layout import Layout
 from kinemesh.embedded.nats import nats_spec
 from kinemesh.embedded.postgres import postgres_spec
@@ -166,6 +167,7 @@ class Mesh:
                     ports.triton,
                     restarts=config.restarts,
                     otlp_url=config.env.get(_OTLP_URL) or os.environ.get(_OTLP_URL, ""),
+                    alive=grpc_answers(f"127.0.0.1:{ports.triton[0]}"),
                 )
             )
             # Whoever works with models is stopped before they are unloaded.

@@ -68,7 +68,7 @@ class ServerSpec:
     cwd: Path | None = None
     user: str | None = None
     after: tuple[str, ...] = ()
-    ready_within_s: float = 60.0
+    ready_within_s: float = 120.0
     alive: Callable[[], Awaitable[bool]] | None = None
     alive_every_s: float = 15.0
     restarts: int = 0

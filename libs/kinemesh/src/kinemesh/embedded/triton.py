@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinemesh.embedded.checks import grpc_answers, http_ok
+from kinemesh.embedded.checks import Check, http_ok
 from kinemesh.embedded.process import ServerSpec
 
 PORTS = 3
@@ -46,15 +46,16 @@ def triton_spec(
     name: str = "triton",
     restarts: int = 0,
     otlp_url: str = "",
+    alive: Check | None = None,
 ) -> ServerSpec:
     """A server on 127.0.0.1 that is ready when all models are loaded.
 
     :param folder: for what the launcher keeps between starts.
     :param ports: :data:`PORTS` free ones: gRPC, HTTP, metrics.
     :param otlp_url: where its spans go, by OTLP over HTTP; nowhere if empty.
+    :param alive: asks whether it still answers, such as :func:`~kinemesh.embedded.grpc_checks.grpc_answers`.
     """
     grpc_port, http_port, metrics_port = ports
-    address = f"127.0.0.1:{grpc_port}"
     prefix = shm_prefix(folder)
 
     def prepare() -> None:
@@ -78,11 +79,10 @@ def triton_spec(
         ),
         ready=http_ok("127.0.0.1", http_port, "/v2/health/ready"),
         log=log,
-        address=address,
+        address=f"127.0.0.1:{grpc_port}",
         cwd=folder,
         prepare=prepare,
-        ready_within_s=120.0,
-        alive=grpc_answers(address),
+        alive=alive,
         restarts=restarts,
         grace_s=15.0,
         leftovers=(f"/dev/shm/{prefix}*",),  # noqa: S108 - POSIX shared memory, not a temporary file
