@@ -1,4 +1,4 @@
-"""The same by gRPC, apart: commands that only name a server need not wait for gRPC to load."""
+"""Ways to ask a server how it is by gRPC; apart, because commands that only name a server need not wait for it."""
 
 from __future__ import annotations
 
