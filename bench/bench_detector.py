@@ -84,17 +84,17 @@ def main() -> int:
 
 
 def shipped() -> list[Candidate]:
-    """Ours: first what processors run, then the ONNX file, then both at the larger size."""
+    """Ours: first what processors run, then the ONNX file, then both at the size that jobs use and at a larger one."""
     (model,) = (model for model in manifest.load().sets["default"] if model.name == OURS)
     assert model.weights is not None
     assert model.onnx is not None
+    assert model.size is not None
     head, cache = from_parameters(model.parameters), cache_folder()
     int8, onnx = fetch_files(model.weights, cache)[0], fetch(model.onnx, cache)
+    files = {OURS: int8, f"{OURS}.onnx": onnx}
+    sizes = {"": _SIZE, f" {model.size}": model.size, f" {_LARGER}": _LARGER}
     return [
-        Candidate(OURS, int8, head, _SIZE),
-        Candidate(f"{OURS}.onnx", onnx, head, _SIZE),
-        Candidate(f"{OURS} {_LARGER}", int8, head, _LARGER),
-        Candidate(f"{OURS}.onnx {_LARGER}", onnx, head, _LARGER),
+        Candidate(f"{name}{suffix}", path, head, size) for suffix, size in sizes.items() for name, path in files.items()
     ]
 
 

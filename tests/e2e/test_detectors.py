@@ -68,6 +68,13 @@ async def test_a_crowd_is_counted(rest: Rest, media_data: Path, model: str, off:
     assert abs(len(set(table["track_id"].to_pylist())) - CROWD_IN_ALL) <= off * CROWD_IN_ALL
 
 
+async def test_the_embedded_detector_counts_as_many_as_the_added_one(rest: Rest, media_data: Path) -> None:
+    """Each at the size that it has when nobody asks for another."""
+    clip = media_data / "supervision_crowd_walking.mp4"
+    ours, theirs = [len(set((await tracks(rest, clip, model))["track_id"].to_pylist())) for model in (EMBEDDED, ADDED)]
+    assert abs(ours - theirs) <= 0.15 * theirs
+
+
 async def test_a_users_own_weights_serve_a_pit_stop(rest: Rest, media_data: Path) -> None:
     weights = await asyncio.to_thread((media_data.parent / "models" / "yolox_nano_416x416.onnx").read_bytes)
     asset_id = await rest.upload(weights, "best.onnx", kind="WEIGHTS")

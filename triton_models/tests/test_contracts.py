@@ -78,7 +78,7 @@ async def test_empty_picture_shows_nobody(real: TritonClient) -> None:
     people = await infer(real, "pose_detector", np.zeros((1, 224, 224, 3), np.uint8))
     faces = await infer(real, "face_detector", np.zeros((1, 192, 192, 3), np.uint8))
     body = await infer(real, "pose_landmarks", np.zeros((1, 256, 256, 3), np.uint8))
-    boxes = await infer(real, "person_detector", np.zeros((1, 256, 416, 3), np.uint8))
+    boxes = await infer(real, "person_detector", np.zeros((1, 288, 480, 3), np.uint8))
     # It answers with all it has from 0.05 on; jobs take what scores more.
     assert boxes["boxes"][..., 4].max() < 0.4
     assert not people["detections"].any()
