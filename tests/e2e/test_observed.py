@@ -93,8 +93,11 @@ async def test_one_trace_crosses_the_mesh(observed: Observed, spans: Collector) 
         return [(service, span) for service, span in spans.spans if span.trace_id.hex() == trace_id]
 
     async def all_came() -> bool:
-        # A span comes after those below it have begun, so that parents of what has come may be missing yet.
-        return {request, call, inference, *tasks} <= {(service, span.name) for service, span in ours()}
+        # A span comes when it has ended, which is after those below it; only the caller's own never does.
+        missing = {span.parent_span_id for _, span in ours()} - {span.span_id for _, span in ours()}
+        return len(missing) == 1 and {request, call, inference, *tasks} <= {
+            (service, span.name) for service, span in ours()
+        }
 
     await until(all_came)
     by_id = {span.span_id: (service, span) for service, span in ours()}

@@ -11,7 +11,8 @@ from websockets.asyncio.client import connect
 from kinemesh.testing.waiting import until
 
 from .stand_in import MP4_HEAD
-from .test_watch import HISTORY, listen, state, tell
+from .test_processing_tasks import state, tell
+from .test_watch import HISTORY, listen
 
 CHOSEN = "chosen-by-a-user"
 

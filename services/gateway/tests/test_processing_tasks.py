@@ -51,8 +51,8 @@ def step(index: int, scene: str = "factory", people: int = 1) -> tracking_pb2.Tr
     )
 
 
-def steps(indices: Sequence[int]) -> dict[str, Any]:
-    return {"steps": event_pb2.StepsReady(steps=[step(index) for index in indices])}
+def steps(indices: Sequence[int], people: int = 1) -> dict[str, Any]:
+    return {"steps": event_pb2.StepsReady(steps=[step(index, people=people) for index in indices])}
 
 
 def state(name: str) -> dict[str, Any]:

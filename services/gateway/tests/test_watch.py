@@ -12,12 +12,13 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from kinemesh.bus.events import job_event, publish_event
 from kinemesh.common.v1 import common_pb2
 from kinemesh.detect_track.v1 import tracking_pb2
 from kinemesh.event.v1 import event_pb2
 from kinemesh.job.v1 import job_pb2
 from kinemesh_gateway.rest import watch
+
+from .test_processing_tasks import state, tell
 
 
 def frames(*indices: int, camera: str = "main") -> event_pb2.FramesReady:
@@ -28,20 +29,6 @@ def frames(*indices: int, camera: str = "main") -> event_pb2.FramesReady:
         camera=camera,
         frames=[event_pb2.FrameResult(frame_index=i, time_sec=i / 25, persons=[person]) for i in indices],
     )
-
-
-async def tell(gateway: Any, job_id: str, *kinds: dict[str, Any]) -> None:
-    for kind in kinds:
-        tell.count += 1  # type: ignore[attr-defined]
-        message_id = f"{job_id}-{tell.count}"  # type: ignore[attr-defined]
-        await publish_event(gateway.bus, job_event(job_id, **kind), message_id)
-
-
-tell.count = 0  # type: ignore[attr-defined]
-
-
-def state(name: str) -> dict[str, Any]:
-    return {"state": event_pb2.StateChanged(state=name)}
 
 
 HISTORY: tuple[dict[str, Any], ...] = (

@@ -64,17 +64,22 @@ class Watcher(asyncio.Protocol):
             if len(data) < begin + length:
                 break
             kind = data[at] & 0x0F
-            if kind == _PING and self._transport is not None:
-                # What a client sends is masked; a mask of zeros changes nothing.
-                self._transport.write(bytes((0x80 | _PONG, 0x80 | length, 0, 0, 0, 0)) + data[begin : begin + length])
+            if kind == _PING:
+                self._answer(_PONG, data[begin : begin + length])
             elif kind == _CLOSE:
                 self.code = int.from_bytes(data[begin : begin + 2], "big")
+                self._answer(_CLOSE, data[begin : begin + length])
             elif data.startswith(_STEP, begin):
                 number = data.index(_INDEX, begin) + len(_INDEX)
                 self.in_order &= int(data[number : data.index(b",", number)]) == self.steps
                 self.steps += 1
             at = begin + length
         del data[:at]
+
+    def _answer(self, kind: int, payload: bytes | bytearray) -> None:
+        if self._transport is not None:
+            # What a client sends is masked; a mask of zeros changes nothing.
+            self._transport.write(bytes((0x80 | kind, 0x80 | len(payload), 0, 0, 0, 0)) + payload)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.closed.set()
