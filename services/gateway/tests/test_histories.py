@@ -19,7 +19,8 @@ from kinemesh.testing.watchers import watchers
 from kinemesh_gateway import histories
 from kinemesh_gateway.domain.websocket import text_frame
 from kinemesh_gateway.histories import Chunk, Histories, History, Place
-from kinemesh_gateway.rest import watch
+from kinemesh_gateway.rest import shared_frames, watch
+from kinemesh_gateway.rest.shared_frames import SharedFramesProtocol
 from kinemesh_gateway.tracking import update_message
 
 from .test_processing_tasks import HISTORY, frames, listen, state, step, steps, tell
@@ -226,7 +227,16 @@ async def test_a_stalled_client_delays_nobody_and_is_let_go(gateway: Any, monkey
         ended.put_nowait(code)
         return code, reason
 
+    lost: asyncio.Queue[None] = asyncio.Queue()
+    losing = SharedFramesProtocol.connection_lost
+
+    def lose(protocol: SharedFramesProtocol, error: Exception | None) -> None:
+        losing(protocol, error)
+        lost.put_nowait(None)
+
     monkeypatch.setattr(watch, "_ending", noted)
+    monkeypatch.setattr(SharedFramesProtocol, "connection_lost", lose)
+    monkeypatch.setattr(shared_frames, "_FLUSH_S", 3.0)
     task_id = await gateway.task()
     events = 90  # some 18 MB as JSON: more than all the buffers on the way hold
     for start in range(0, events * _PER_EVENT, _PER_EVENT):
@@ -239,6 +249,8 @@ async def test_a_stalled_client_delays_nobody_and_is_let_go(gateway: Any, monkey
     assert codes == [1000] * 8 + [watch.TOO_SLOW]
     assert {(client.steps, client.in_order, client.code) for client in clients[1:]} == {(2700, True, 1000)}
     assert clients[0].steps == 0
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(lost.get() for _ in clients))
     clients[0].leave()
     # Whoever was let go comes back where it was.
     messages, code, _ = await listen(gateway, task_id, "?since_frame=2690")
