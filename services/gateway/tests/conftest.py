@@ -104,7 +104,9 @@ async def gateway(nats_server: Any, s3_server: Any, s3_store: ObjectStore) -> As
     catalogue = Catalogue(s3_store)
     async with serve_catalogue(catalogue) as (ingest, health):
         settings = GatewaySettings(
-            http=HttpSettings(port=free_ports(1)[0], cors_origins=(ORIGIN,), json_limit_kb=64, websocket_send_s=1.0),
+            http=HttpSettings(
+                port=free_ports(1)[0], cors_origins=(ORIGIN,), json_limit_kb=64, websocket_send_s=1.0, stalled_s=5.0
+            ),
             upstreams=UpstreamSettings(ingest=ingest, detect_track=ingest, timeout_s=5.0),
             uploads=UploadSettings(max_size_mb=64, concurrent=2),
             pitstop=PitstopSettings(max_file_size_mb=2),

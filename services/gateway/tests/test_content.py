@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client import REGISTRY
 
 from kinemesh.storage import keys
+from kinemesh.testing.waiting import until
 
 DATA = bytes(range(256)) * 4096  # a megabyte: several chunks of the store
 
@@ -110,6 +115,37 @@ async def test_outputs_that_are_not_there(gateway: Any, output: str) -> None:
     await gateway.catalogue.store.delete([keys.output(output.split("/")[4], "annotated.mp4")])
     lost = await gateway.http.get(output)
     assert (lost.status_code, lost.json()["error"]["reason"]) == (404, "OBJECT_NOT_FOUND")
+
+
+async def test_who_takes_nothing_is_let_go(gateway: Any) -> None:
+    def served() -> float:
+        labels = {"method": "GET", "route": "/api/v1/jobs/{job_id}/outputs/{name}", "status": "200"}
+        return REGISTRY.get_sample_value("kinemesh_http_seconds_count", labels) or 0.0
+
+    job_id = await gateway.job()
+    size = 24 * len(DATA)  # more than all the buffers on the way hold
+    await gateway.catalogue.finish(job_id, {"annotated.mp4": (24 * DATA, "video/mp4")})
+    before = served()
+    where = urlsplit(gateway.url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=1024)
+    try:
+        writer.write(
+            f"GET /api/v1/jobs/{job_id}/outputs/annotated.mp4 HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode()
+        )
+
+        async def let_go() -> bool:
+            return served() > before
+
+        await until(let_go, 120)
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(2**16):
+                received += len(part)
+        assert received < size
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_content_of_assets(gateway: Any) -> None:

@@ -19,7 +19,7 @@ from kinemesh.testing.watchers import watchers
 from kinemesh_gateway import histories
 from kinemesh_gateway.domain.websocket import text_frame
 from kinemesh_gateway.histories import Chunk, Histories, History, Place
-from kinemesh_gateway.rest import shared_frames, watch
+from kinemesh_gateway.rest import watch
 from kinemesh_gateway.rest.shared_frames import SharedFramesProtocol
 from kinemesh_gateway.tracking import update_message
 
@@ -236,7 +236,6 @@ async def test_a_stalled_client_delays_nobody_and_is_let_go(gateway: Any, monkey
 
     monkeypatch.setattr(watch, "_ending", noted)
     monkeypatch.setattr(SharedFramesProtocol, "connection_lost", lose)
-    monkeypatch.setattr(shared_frames, "_FLUSH_S", 3.0)
     task_id = await gateway.task()
     events = 90  # some 18 MB as JSON: more than all the buffers on the way hold
     for start in range(0, events * _PER_EVENT, _PER_EVENT):

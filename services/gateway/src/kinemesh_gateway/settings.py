@@ -24,6 +24,9 @@ class HttpSettings(Group):
     public_url: str = Field(default="", description="base of absolute URLs in answers; that of the request if empty")
     json_limit_kb: int = Field(default=1024, ge=1, le=64 * 1024)
     websocket_send_s: float = Field(default=10.0, gt=0, le=25, description="a client slower than this is let go")
+    stalled_s: float = Field(
+        default=60.0, ge=1, le=600, description="a client that takes nothing for so long loses its connection"
+    )
     websocket_kept_mb: int = Field(
         default=64, ge=1, le=4096, description="of histories that those who watch the same tracking share"
     )

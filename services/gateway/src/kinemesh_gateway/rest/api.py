@@ -202,6 +202,9 @@ def bind(settings: HttpSettings) -> socket.socket:
     # Told the protocol, the event loop does not let small answers wait for acknowledgements (TCP_NODELAY).
     taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections inherit it. Without it one whose client lives and does not read stays for good, closed or not, and
+    # with it the object that is being sent.
+    taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.stalled_s * 1000))
     try:
         taken.bind((settings.host, settings.port))
     except OSError:
