@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,11 @@ async def spans() -> AsyncIterator[Collector]:
         yield collecting
 
 
-_COMPLAINT = r'"level": "(error|warning|critical)"|Traceback|FATAL'
+_COMPLAINT = r'"level": "(error|warning|critical)"|Traceback|FATAL|^supervisor:'
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def mesh(open_folder: Path, spans: Collector, request: pytest.FixtureRequest) -> AsyncIterator[Mesh]:
+async def mesh(open_folder: Path, spans: Collector) -> AsyncIterator[Mesh]:
     """All servers and services. Segments are short, so that small clips are cut too."""
     python, repository = build_models(open_folder / "models", "default")
     data = os.environ.get("KINEMESH_TEST_DATA")
@@ -65,20 +65,29 @@ async def mesh(open_folder: Path, spans: Collector, request: pytest.FixtureReque
             **({"KINEMESH_MODELS_MIRROR": f"{data}/models"} if data else {}),
         },
     )
-    try:
-        async with Mesh(config) as running:
-            await running.start()
-            yield running
-    finally:
-        if request.session.testsfailed:
-            _show_complaints(open_folder / "mesh" / "logs")
+    async with Mesh(config) as running:
+        await running.start()
+        yield running
 
 
-def _show_complaints(logs: Path) -> None:
-    """What went wrong inside, for whoever reads the report of a failed run."""
-    for log in sorted(logs.glob("*.log")):
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say what went wrong inside the mesh, which the machine of whoever reads the report may have lost by then."""
+    report = yield
+    mesh = item.funcargs.get("mesh")
+    if report.failed and isinstance(mesh, Mesh):
+        report.sections.append(("complaints in the mesh", complaints(mesh)))
+    return report
+
+
+def complaints(mesh: Mesh) -> str:
+    """How often its servers were started again, and the last lines of their logs that tell of something wrong."""
+    told = []
+    for server in mesh.status():
+        log = Path(server.log)
         lines = [line for line in log.read_text(errors="replace").splitlines() if re.search(_COMPLAINT, line)]
-        sys.stderr.write("".join(f"{log.stem}: {line}\n" for line in lines[-20:]))
+        told += [f"{server.name}: {server.restarts} restarts", *(f"{server.name}: {line}" for line in lines[-20:])]
+    return "\n".join(told)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -119,6 +119,7 @@ async def test_a_crashed_server_is_started_again_until_it_crashes_too_often(tmp_
             await until(lambda wanted=restarts: process.state is State.READY and process.restarts == wanted)
         await process.kill()
         await until(lambda: process.state is State.FAILED)
+        assert process.spec.log.read_text().count("x ended with exit code -9\n") == 3
         await process.start()
         assert process.state is State.READY
 

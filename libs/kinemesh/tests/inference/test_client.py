@@ -148,14 +148,28 @@ async def test_auto_falls_back_where_triton_cannot_open_the_region(
     assert regions() == set()
 
 
-async def test_nobody_answers(regions: Regions) -> None:
+async def test_nobody_answers(regions: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kinemesh.inference.client._RESTART_S", 1.0)
     (port,) = free_ports(1)
     async with TritonClient(TritonSettings(endpoint=f"127.0.0.1:{port}", timeout_s=5)) as client:
         assert not await client.ready()
         with pytest.raises(Unavailable) as caught:
             await client.infer("echo", echo(50), ["ECHO"])
+        assert caught.value.reason == "MODEL_UNAVAILABLE"
+        with pytest.raises(Unavailable) as caught:
+            await client.loaded()
     assert caught.value.reason == "MODEL_UNAVAILABLE"
     assert regions() == set()
+
+
+async def test_who_asks_what_is_served_waits_for_a_restart(
+    client: TritonClient, echo_server: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kinemesh.inference.client._RESTART_S", 120.0)
+    await echo_server.process.stop()
+    asked = asyncio.create_task(client.loaded())
+    await echo_server.process.start()
+    assert (await asked)["echo"]
 
 
 async def test_triton_is_restarted(client: TritonClient, echo_server: TritonServer) -> None:

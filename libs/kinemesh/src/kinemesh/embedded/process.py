@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
@@ -180,7 +181,10 @@ class Process:
         """Wait for the end of the server, which nobody asked for, and start it again while that is allowed."""
         backoff = _FIRST_BACKOFF_S
         while self._exited is not None:
-            await self._until_gone(self._exited)
+            exited = self._exited
+            await self._until_gone(exited)
+            if exited.done():
+                self._note(f"ended with exit code {exited.result()}")
             await self._end_child()
             while True:
                 recent = sum(moment > time.monotonic() - 60 for moment in self._starts)
@@ -218,9 +222,9 @@ class Process:
         await self.kill()
 
     def _note(self, what: str) -> None:
-        """A line of ours in the server's log."""
-        with self.spec.log.open("a") as log:
-            log.write(f"supervisor: {self.spec.name} {what}\n")
+        """A line of ours in the server's log; a disk that is full keeps no server from being started again."""
+        with suppress(OSError), self.spec.log.open("a") as log:
+            log.write(f"supervisor: {datetime.now(UTC).isoformat(timespec='milliseconds')} {self.spec.name} {what}\n")
 
     async def _end_child(self) -> None:
         child = self._child

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import time
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from contextlib import suppress
@@ -29,6 +30,9 @@ _SHARED_FROM_BYTES = 16 * 1024
 _PROBE_S = 5.0
 _LOAD_S = 120.0
 _POLL_S = 0.05
+# A restart takes some seconds; whoever asks for a job waits for that long, rather than being told to come back.
+_RESTART_S = 10.0
+_AGAIN_S = 0.3
 _CHANNEL = [
     ("grpc.max_send_message_length", 512 << 20),
     ("grpc.max_receive_message_length", 512 << 20),
@@ -241,15 +245,20 @@ class TritonClient:
         return dict(described)
 
     async def loaded(self) -> dict[str, bool]:
-        """The names of all models in the repository, and whether each is ready.
+        """The names of all models in the repository, and whether each is ready; waits while Triton restarts.
 
         :raises Unavailable: ``MODEL_UNAVAILABLE``.
         """
-        try:
-            index = await self._client.get_model_repository_index(as_json=True, client_timeout=_PROBE_S)
-        except InferenceServerException as error:
-            raise from_triton(error, "") from None
-        return {entry["name"]: entry.get("state") == "READY" for entry in index.get("models", ())}
+        deadline = time.monotonic() + _RESTART_S
+        while True:
+            try:
+                index = await self._client.get_model_repository_index(as_json=True, client_timeout=_PROBE_S)
+            except InferenceServerException as error:
+                if not connection_lost(error) or time.monotonic() > deadline:
+                    raise from_triton(error, "") from None
+            else:
+                return {entry["name"]: entry.get("state") == "READY" for entry in index.get("models", ())}
+            await asyncio.sleep(_AGAIN_S)
 
     async def config(self, model: str) -> dict[str, Any]:
         """A model's ``config.pbtxt`` as Triton completed it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from tritonclient.utils import InferenceServerException
 
 from kinemesh.errors import (
@@ -14,10 +15,15 @@ from kinemesh.errors import (
     Unavailable,
 )
 
+_LOGGED = 500
+
+_log = structlog.get_logger()
+
 
 def from_triton(error: InferenceServerException, model: str) -> KinemeshError:
-    """The domain error of a failed call. Triton's own text stays inside: it may hold paths and tracebacks."""
+    """The domain error of a failed call. Triton's own text stays in the log: it may hold paths and tracebacks."""
     status = str(error.status() or "")
+    _log.warning("model server refused", model=model, status=status, text=str(error.message() or "")[:_LOGGED])
     text = str(error.message() or "").lower()
     if "DEADLINE_EXCEEDED" in status or "timeout expired" in text:
         return DeadlineExceeded("INFERENCE_TIMEOUT", "The model did not answer in time.", model=model)
