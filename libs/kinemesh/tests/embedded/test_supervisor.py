@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,24 @@ async def test_a_server_that_lives_and_does_not_answer_is_started_again(tmp_path
         assert gone(first)
         assert process.restarts == 1
     assert "unanswered" in (tmp_path / "x.log").read_text()
+
+
+async def test_what_was_asked_while_we_stood_still_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kinemesh.embedded.process._PULSE_S", 0.05)
+    asked = 0
+
+    async def alive() -> bool:
+        nonlocal asked
+        asked += 1
+        time.sleep(0.2)  # noqa: ASYNC251 - as when other work keeps the event loop
+        return False
+
+    async with Supervisor() as supervisor:
+        await supervisor.start([server(tmp_path, "x", restarts=1, alive=alive, alive_every_s=0.01)])
+        await until(lambda: asked > 8)
+        assert supervisor.processes["x"].restarts == 0
 
 
 async def test_a_server_can_be_restarted_on_demand(tmp_path: Path) -> None:

@@ -24,8 +24,7 @@ _FIRST_BACKOFF_S = 0.2
 _LONGEST_BACKOFF_S = 5.0
 _KILL_S = 5.0
 _UNANSWERED = 4
-# Nothing is asked for longer: if it took longer to know, it was we who did not run, and the server may have answered.
-_LONGEST_QUESTION_S = 5.0
+_PULSE_S = 0.5
 _LOG_BYTES = 16 << 20
 # Servers share the machine with each other: none may start as many threads as there are cores.
 _THREAD_CAPS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GOMAXPROCS": "2"}
@@ -213,10 +212,10 @@ class Process:
             await self._exit(self.spec.alive_every_s)
             if exited.done():
                 return
-            asked = time.monotonic()
-            if await self.spec.alive():
+            answered, listened = await _ask(self.spec.alive)
+            if answered:
                 unanswered = 0
-            elif time.monotonic() - asked < _LONGEST_QUESTION_S:
+            elif listened:
                 unanswered += 1
         self._note(f"is killed: it left {unanswered} questions in a row unanswered")
         await self.kill()
@@ -256,6 +255,23 @@ class Process:
             server=self.spec.name,
             log=self.spec.log,
         )
+
+
+async def _ask(alive: Callable[[], Awaitable[bool]]) -> tuple[bool, bool]:
+    """Whether a server answers, and whether we listened all the while: else it may have answered in time.
+
+    Our event loop may stand still for long, on a machine that was suspended or where something else keeps it.
+    """
+    asking = asyncio.ensure_future(alive())
+    listened = True
+    try:
+        while not asking.done():
+            before = time.monotonic()
+            await asyncio.wait({asking}, timeout=_PULSE_S)
+            listened &= time.monotonic() - before < 2 * _PULSE_S
+        return asking.result(), listened
+    finally:
+        asking.cancel()
 
 
 def as_user(user: str | None, argv: Sequence[str]) -> tuple[str, ...]:
