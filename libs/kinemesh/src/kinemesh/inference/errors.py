@@ -23,8 +23,9 @@ _log = structlog.get_logger()
 def from_triton(error: InferenceServerException, model: str) -> KinemeshError:
     """The domain error of a failed call. Triton's own text stays in the log: it may hold paths and tracebacks."""
     status = str(error.status() or "")
-    _log.warning("model server refused", model=model, status=status, text=str(error.message() or "")[:_LOGGED])
-    text = str(error.message() or "").lower()
+    said = str(error.message() or "")
+    _log.warning("model server refused", model=model, status=status, text=said[:_LOGGED])
+    text = said.lower()
     if "DEADLINE_EXCEEDED" in status or "timeout expired" in text:
         return DeadlineExceeded("INFERENCE_TIMEOUT", "The model did not answer in time.", model=model)
     if "no available versions" in text or region_unknown(error):
