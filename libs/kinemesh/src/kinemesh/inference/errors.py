@@ -24,7 +24,7 @@ def from_triton(error: InferenceServerException, model: str) -> KinemeshError:
     """The domain error of a failed call. Triton's own text stays in the log: it may hold paths and tracebacks."""
     status = str(error.status() or "")
     said = str(error.message() or "")
-    _log.warning("model server refused", model=model, status=status, text=said[:_LOGGED])
+    _log.warning("call of the model server failed", model=model, status=status, text=said[:_LOGGED])
     text = said.lower()
     if "DEADLINE_EXCEEDED" in status or "timeout expired" in text:
         return DeadlineExceeded("INFERENCE_TIMEOUT", "The model did not answer in time.", model=model)
